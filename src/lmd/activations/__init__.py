@@ -1,0 +1,1 @@
+"""A Network and data to Activations: what goes into a layer."""

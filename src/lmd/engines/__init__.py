@@ -1,0 +1,1 @@
+"""Where work runs: any object with ``map(function, items)``."""

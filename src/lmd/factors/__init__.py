@@ -1,0 +1,1 @@
+"""A LayerMatrix to its Factors, with exact errors."""

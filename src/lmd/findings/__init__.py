@@ -1,0 +1,1 @@
+"""Factors, Activations and Network to Findings; one folder per question."""

@@ -1,0 +1,95 @@
+"""Findings, and how an analysis says what it needs and what it finds."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from inspect import signature
+from pkgutil import iter_modules
+from typing import Any, get_args, get_type_hints
+
+import lmd.findings
+
+__all__ = ["Analysis", "Finding", "NotApplicable", "analyses", "analysis", "run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Finding:
+    """What one analysis found about one layer; ``layer`` is '' for the whole network."""
+
+    layer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NotApplicable(Finding):
+    """An analysis that could not be made, and why. This is a result.
+
+    ``failed`` tells a fault (an exception) from a question that has no answer here.
+    """
+
+    analysis: str
+    reason: str
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A registered analysis: its name, function, the types it needs and the type it finds."""
+
+    name: str
+    function: Callable[..., Finding]
+    needs: tuple[tuple[str, type], ...]
+    finds: type[Finding]
+
+
+_registry: dict[str, Analysis] = {}
+
+
+def analysis(function: Callable[..., Finding]) -> Callable[..., Finding]:
+    """Register a function: its parameter types are what it needs, its return type is what it finds."""
+    hints = get_type_hints(function)
+    found = hints.pop("return")
+    finds = next(t for t in (*get_args(found), found) if isinstance(t, type) and t is not NotApplicable)
+    needs = tuple((name, hints[name]) for name in signature(function).parameters)
+    _registry[function.__name__] = Analysis(function.__name__, function, needs, finds)
+    return function
+
+
+def analyses() -> Mapping[str, Analysis]:
+    """Every registered analysis, by name: the product's own and those of installed plug-ins."""
+    for module in _own_modules():
+        import_module(module)
+    for plugin in entry_points(group="lmd.findings"):
+        plugin.load()
+    return dict(sorted(_registry.items()))
+
+
+def _own_modules() -> Iterator[str]:
+    for room in iter_modules(lmd.findings.__path__, "lmd.findings."):
+        if room.ispkg:
+            package = import_module(room.name)
+            yield from (m.name for m in iter_modules(package.__path__, f"{room.name}."))
+
+
+def run(chosen: Analysis, layer: str, given: Mapping[type, Any], *, strict: bool = False) -> Finding:
+    """Run one analysis on what is there.
+
+    Args:
+        chosen: the analysis.
+        layer: name for the result when it cannot be made.
+        given: type to object, for all that is at hand.
+        strict: let exceptions through, for tests.
+
+    Returns:
+        What the analysis found, or ``NotApplicable`` with the reason.
+    """
+    missing = [needed.__name__ for _, needed in chosen.needs if needed not in given]
+    if missing:
+        return NotApplicable(layer=layer, analysis=chosen.name, reason=f"needs {' and '.join(missing)}")
+    try:
+        return chosen.function(**{name: given[needed] for name, needed in chosen.needs})
+    except Exception as fault:  # waiver: one faulty analysis costs one finding, never the run
+        if strict:
+            raise
+        reason = f"{type(fault).__name__}: {fault}"
+        return NotApplicable(layer=layer, analysis=chosen.name, reason=reason, failed=True)

@@ -1,0 +1,1 @@
+"""How many directions a layer uses."""

@@ -1,0 +1,1 @@
+"""What a layer does: norms, conditioning, and its distance to noise."""

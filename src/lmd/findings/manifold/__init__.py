@@ -1,0 +1,1 @@
+"""Where the data lie in a layer's singular directions."""

@@ -1,0 +1,1 @@
+"""A Network to its LayerMatrices; one file per kind."""

@@ -1,0 +1,1 @@
+"""An Atlas to one offline HTML page."""

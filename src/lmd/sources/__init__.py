@@ -1,0 +1,1 @@
+"""Any trained model to a Network; one file per format."""
