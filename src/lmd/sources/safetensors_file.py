@@ -1,0 +1,82 @@
+"""Safetensors files: names, shapes and types from the header alone; numbers one tensor at a time."""
+
+import os
+from dataclasses import replace
+
+from safetensors import SafetensorError, safe_open
+
+from lmd.sources.archive import Archive
+from lmd.sources.errors import UnreadableModelError
+from lmd.sources.file_head import looks_like
+from lmd.sources.reading import TensorRecord
+from lmd.sources.tensor_names import without_wrappers
+
+__all__ = ["read", "read_header"]
+
+_DTYPES = {
+    "BOOL": "bool",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F4": "float4_e2m1fn_x2",
+    "C64": "complex64",
+    **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+}
+
+
+def read_header(path: str) -> Archive:
+    """Read names, shapes and types; no number, and without torch.
+
+    Raises:
+        UnreadableModelError: not a whole safetensors file, or one without tensors.
+    """
+    path = os.path.abspath(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            stored = [(key, file.get_slice(key)) for key in file.offset_keys()]
+            raw = [(key, tuple(part.get_shape()), part.get_dtype()) for key, part in stored]
+    except (SafetensorError, OSError, ValueError) as error:
+        words = looks_like(path) if os.path.isfile(path) else "not a file; name a file or a folder with weights"
+        raise UnreadableModelError(
+            f"{path} cannot be read as safetensors ({error}); a file that starts with the format's header and holds "
+            f"every byte it declares is needed. It is {words}."
+        ) from error
+    if not raw:
+        raise UnreadableModelError(
+            f"{path} is a safetensors file without tensors; a trained model holds at least one. Save it again."
+        )
+    return _archive(path, raw, metadata)
+
+
+def _archive(path: str, raw: list[tuple[str, tuple[int, ...], str]], metadata: dict[str, str]) -> Archive:
+    names = without_wrappers([key for key, _, _ in raw])
+    records = tuple(
+        TensorRecord(names[key], shape, _DTYPES.get(dtype, dtype.lower()), file_name=key if names[key] != key else "")
+        for key, shape, dtype in raw
+    )
+    facts = {"format": "safetensors", **({"metadata": dict(metadata)} if metadata else {})}
+    return Archive(records, facts=facts, files=(path,))
+
+
+def read(path: str) -> Archive:
+    """Read the header and give each tensor a loader that maps the file only while it reads.
+
+    Raises:
+        UnreadableModelError: not a whole safetensors file, or one without tensors.
+    """
+    from lmd.sources.loaders import SafetensorsTensor
+
+    header = read_header(path)
+    return replace(
+        header,
+        loaders={
+            record.name: SafetensorsTensor(record.name, header.files[0], record.file_name or record.name, record.shape)
+            for record in header.records
+        },
+    )

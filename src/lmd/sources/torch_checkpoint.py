@@ -1,0 +1,187 @@
+"""Torch checkpoints, both containers, lazily: every tensor is found in the file, none is read."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+
+from lmd.sources.archive import Archive
+from lmd.sources.checkpoint_tree import CheckpointTree, Path, common_path, sort_out
+from lmd.sources.errors import UnreadableModelError
+from lmd.sources.loaders import Combined, FileTensor, Held, Loader
+from lmd.sources.reading import Role, TensorRecord
+from lmd.sources.tensor_names import without_wrappers
+from lmd.sources.torch_container import Contents, read_contents
+from lmd.sources.torch_pickle import ArrayState, can_restrict
+from lmd.sources.torch_whole import read_whole
+
+__all__ = ["read", "read_header"]
+
+_BESIDE = "recorded beside the network"
+_OPTIMISER = "state of the optimiser"
+
+
+def read_header(path: str) -> Archive:
+    """Read names, shapes and types; no number.
+
+    Raises:
+        UnreadableModelError: not a whole torch checkpoint with tensors.
+        UnsafeModelError: reading it would run code from it.
+    """
+    return replace(read(path), loaders={})
+
+
+def read(path: str) -> Archive:
+    """Find every tensor of a checkpoint.
+
+    Raises:
+        UnreadableModelError: not a whole torch checkpoint with tensors.
+        UnsafeModelError: reading it would run code from it.
+    """
+    path = os.path.abspath(path)
+    if not can_restrict():
+        return _archive(path, read_whole(path), None)
+    contents = read_contents(path)
+    return _archive(path, contents.root, contents)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Named:
+    """One tensor of the tree with the name it gets."""
+
+    name: str
+    in_file: str
+    tensor: Any
+    role: Role
+    reason: str
+
+
+def _archive(path: str, root: object, contents: Contents | None) -> Archive:
+    tree = sort_out(root, (torch.Tensor, ArrayState))
+    records: list[TensorRecord] = []
+    loaders: dict[str, Loader] = {}
+    first: dict[object, str] = {}
+    for named in _named(tree):
+        loader, reason = _loader(named, path, contents)
+        role, why = named.role, reason or named.reason
+        key = _identity(loader)
+        if role == "parameter" and key is not None and first.setdefault(key, named.name) != named.name:
+            role, why = "tied", f"same tensor as {first[key]}"
+        file_name = named.in_file if named.in_file != named.name else ""
+        records.append(
+            TensorRecord(named.name, _shape(named.tensor), _dtype(named.tensor, loader), role, why, file_name)
+        )
+        if loader is not None:
+            loaders[named.name] = loader
+    return Archive(tuple(records), loaders, _facts(tree, contents), (path,))
+
+
+def _named(tree: CheckpointTree) -> Iterator[_Named]:
+    networks, taken = _network_names(tree, short=True), {".".join(path) for path in (*tree.beside, *tree.optimisers)}
+    names = [name for name, _, _ in networks]
+    if len({*names, *taken}) < len(names) + len(taken):
+        networks = _network_names(tree, short=False)
+    for name, in_file, tensor in networks:
+        yield _Named(name, in_file, tensor, "parameter", "")
+    for tensors, role, reason in ((tree.beside, "buffer", _BESIDE), (tree.optimisers, "optimiser", _OPTIMISER)):
+        for path, tensor in tensors.items():
+            yield _Named(".".join(path), ".".join(path), tensor, role, reason)
+
+
+def _network_names(tree: CheckpointTree, *, short: bool) -> list[tuple[str, str, Any]]:
+    """Name in the network, name in the file and tensor of each entry; ``short`` drops the container that all share."""
+    shared = len(common_path(set(tree.networks))) if short else 0
+    found = []
+    for path, group in tree.networks.items():
+        inner = without_wrappers(group)
+        for key, tensor in group.items():
+            found.append((_join(path[shared:], inner[key] if short else key), _join(path, key), tensor))
+    return found
+
+
+def _join(path: Path, key: str) -> str:
+    return ".".join((*path, key))
+
+
+def _loader(named: _Named, path: str, contents: Contents | None) -> tuple[Loader | None, str]:
+    tensor = named.tensor
+    if isinstance(tensor, ArrayState):
+        return _array_loader(named.name, tensor)
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout is not torch.strided:
+        return None, f"not a dense tensor ({type(tensor).__name__}, {tensor.layout})"
+    if tensor.is_quantized or tensor.is_nested:
+        return None, f"not a dense tensor ({tensor.dtype}, quantised or nested)"
+    if contents is None:
+        return Held(named.name, tensor), ""
+    place = contents.pickle.places.get(tensor.untyped_storage()._cdata)
+    if place is None:
+        return None, "saved without its numbers"
+    loader = _file_tensor(named.name, path, tensor, contents)
+    if tensor.is_conj():
+        return Combined(torch.conj_physical, (loader,), loader.shape), ""
+    return (Combined(torch.neg, (loader,), loader.shape) if tensor.is_neg() else loader), ""
+
+
+def _file_tensor(name: str, path: str, tensor: torch.Tensor, contents: Contents) -> FileTensor:
+    place = contents.pickle.places[tensor.untyped_storage()._cdata]
+    size, stride, element = tuple(tensor.shape), tensor.stride(), tensor.dtype.itemsize
+    start = tensor.storage_offset() * element
+    last = sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if prod(size) else -1
+    if start + (last + 1) * element > place.nbytes or prod(size) > contents.pickle.limit:
+        raise UnreadableModelError(
+            f"{path} declares tensor {name!r} of size {size} and stride {stride} at element {tensor.storage_offset()} "
+            f"of a storage of {place.nbytes} bytes; a tensor must lie inside its storage. "
+            "The file is damaged or forged; fetch it again."
+        )
+    offset = contents.storages[place.key].offset + place.start + start
+    return FileTensor(name, path, offset, tensor.dtype, size, stride)
+
+
+_ARRAY_TYPES = {
+    "f8": torch.float64,
+    "f4": torch.float32,
+    "f2": torch.float16,
+    "i8": torch.int64,
+    "i4": torch.int32,
+    "i2": torch.int16,
+    "i1": torch.int8,
+    "u1": torch.uint8,
+    "b1": torch.bool,
+}
+
+
+def _array_loader(name: str, array: ArrayState) -> tuple[Loader | None, str]:
+    dtype = _ARRAY_TYPES.get(array.dtype)
+    if dtype is None or len(array.data) != prod(array.shape) * dtype.itemsize or not array.data:
+        return None, f"not a dense array of numbers (NumPy type {array.dtype!r})"
+    return Held(name, torch.frombuffer(bytearray(array.data), dtype=dtype).reshape(array.shape)), ""
+
+
+def _identity(loader: Loader | None) -> object:
+    if not isinstance(loader, FileTensor) or not prod(loader.size):
+        return None
+    return loader.offset, loader.dtype, loader.size, loader.stride
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    return () if isinstance(tensor, torch.Tensor) and tensor.is_nested else tuple(tensor.shape)
+
+
+def _dtype(tensor: Any, loader: Loader | None) -> str:
+    if isinstance(loader, Held):
+        return str(loader.tensor.dtype).removeprefix("torch.")
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _facts(tree: CheckpointTree, contents: Contents | None) -> dict[str, object]:
+    facts: dict[str, object] = {"format": f"torch {contents.container}" if contents else "torch"}
+    if tree.settings:
+        facts["optimisers"] = tree.settings
+    if tree.recorded:
+        facts["recorded"] = tree.recorded
+    if len(tree.networks) > 1:
+        facts["networks"] = [".".join(path) for path in tree.networks]
+    return facts
