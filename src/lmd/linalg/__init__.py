@@ -1,1 +1,1 @@
-"""Tensors to tensors; knows no network."""
+"""Tensors to tensors: spectra, triples, random-matrix baselines. Knows no network."""
