@@ -1,0 +1,1 @@
+"""All findings about a network: collected, saved, loaded, turned into rows."""

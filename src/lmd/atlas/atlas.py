@@ -1,0 +1,216 @@
+"""The last noun: everything found about one network."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from lmd.atlas.folder import read_json, read_record, write_bytes, write_json, write_tensors
+from lmd.atlas.layer_record import Kept, LayerRecord, Stored, glossary
+from lmd.factors.factors import Factors
+from lmd.findings.analysis import Finding
+from lmd.sources.coverage import Coverage, TensorCoverage
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["SCHEMA_VERSION", "Atlas", "layer_file"]
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Atlas:
+    """Everything found about one network.
+
+    Attributes:
+        network: name, source, sha256 and dtype.
+        coverage: what became of every tensor.
+        layers: one record for each layer matrix, in depth order.
+        provenance: versions, options, seed, threads, times.
+        facts: what else the source told.
+        complete: False while a run goes on, or after it was interrupted.
+    """
+
+    network: Mapping[str, Any]
+    coverage: Coverage
+    layers: tuple[LayerRecord, ...]
+    provenance: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    complete: bool = True
+
+    def layer(self, name: str) -> LayerRecord:
+        """The record of one layer.
+
+        Raises:
+            KeyError: no layer has that name.
+        """
+        for record in self.layers:
+            if record.name == name:
+                return record
+        some = ", ".join(r.name for r in self.layers[:5])
+        raise KeyError(f"no layer {name!r} in the atlas of {self.network['name']}; there are {some}, ...")
+
+    def factors(self, name: str) -> Factors:
+        """The singular triples kept for one layer.
+
+        Raises:
+            KeyError: no layer has that name.
+            ValueError: the layer failed.
+        """
+        return self.layer(name).factors()
+
+    def findings(self) -> Iterator[Finding]:
+        """Every typed finding, layer by layer."""
+        for record in self.layers:
+            yield from record.findings()
+
+    def arrays(self, name: str) -> dict[str, numpy.ndarray]:
+        """The arrays of one layer, for figures."""
+        return {key: tensor.numpy() for key, tensor in self.layer(name).arrays().items()}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dictionary for each layer: numbers with their ``_baseline`` and ``_error``, curves left out."""
+        return [_flat(record.entry) for record in self.layers]
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """``rows()`` as a data frame, with the layer names as index.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as missing:
+            raise ImportError("to_frame() needs pandas; install it with: pip install 'lmd[data]'.") from missing
+        frame = pandas.DataFrame(self.rows())
+        return frame.set_index("name") if len(frame) else frame
+
+    def document(self) -> dict[str, Any]:
+        """The whole atlas as one JSON value, singular values included, other arrays left out."""
+        return {**self._head(), "layers": [record.row() for record in self.layers], "glossary": glossary()}
+
+    def _head(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "complete": self.complete,
+            "network": dict(self.network),
+            "coverage": asdict(self.coverage),
+            "provenance": dict(self.provenance),
+            "facts": dict(self.facts),
+        }
+
+    def save(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write the atlas as a folder: ``atlas.json`` and one safetensors file for each layer.
+
+        Raises:
+            FileExistsError: the folder holds an atlas and ``force`` is not set.
+            OSError: the folder cannot be written.
+        """
+        folder = Path(path)
+        if (folder / "atlas.json").exists() and not force:
+            raise FileExistsError(f"{folder} holds an atlas already; choose another folder, or pass force=True.")
+        folder.mkdir(parents=True, exist_ok=True)
+        for index, record in enumerate(self.layers):
+            write_tensors(folder / layer_file(index, record.name), record.arrays(), record.entry)
+        self.write_index(folder)
+        return folder
+
+    def write_index(self, folder: Path) -> None:
+        """Write ``atlas.json``, which names the layer files."""
+        self.write_plan(folder, [record.name for record in self.layers])
+
+    def write_plan(self, folder: Path, names: list[str]) -> None:
+        """Write ``atlas.json`` for layers that may not be there yet."""
+        files = [{"name": name, "file": layer_file(index, name)} for index, name in enumerate(names)]
+        write_json(folder / "atlas.json", {**self._head(), "layers": files})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Atlas":
+        """Read a saved atlas; arrays are read when asked for.
+
+        Raises:
+            FileNotFoundError: no atlas there.
+            ValueError: damaged, or of another schema version.
+        """
+        folder = Path(path)
+        folder = folder.parent if folder.name == "atlas.json" else folder
+        if not (folder / "atlas.json").is_file():
+            raise FileNotFoundError(f"{folder} holds no atlas.json; give the folder that `lmd decompose --out` wrote.")
+        head = read_json(folder / "atlas.json")
+        if head.get("schema_version") != SCHEMA_VERSION:
+            raise ValueError(
+                f"{folder} has schema version {head.get('schema_version')!r}, this lmd reads {SCHEMA_VERSION}; "
+                f"decompose the network again."
+            )
+        coverage = head["coverage"]
+        tensors = tuple(TensorCoverage(**{**t, "shape": tuple(t["shape"])}) for t in coverage["tensors"])
+        layers = tuple(_stored(folder, item, complete=head["complete"]) for item in head["layers"])
+        return cls(
+            network=head["network"],
+            coverage=Coverage(coverage["parameters"], coverage["decomposed"], coverage["accounted"], tensors),
+            layers=tuple(record for record in layers if record is not None),
+            provenance=head["provenance"],
+            facts=head["facts"],
+            complete=head["complete"],
+        )
+
+    def export(self, path: str | Path, kind: str) -> Path:
+        """Write ``csv``, ``parquet`` (the rows) or ``json`` (the document).
+
+        Raises:
+            ValueError: another kind.
+            ImportError: parquet needs the extra ``data``.
+            OSError: the file cannot be written.
+        """
+        target = Path(path)
+        if kind == "json":
+            write_json(target, self.document())
+        elif kind == "csv":
+            write_bytes(target, _as_csv(self.rows()).encode())
+        elif kind == "parquet":
+            buffer = io.BytesIO()
+            self.to_frame().to_parquet(buffer)
+            write_bytes(target, buffer.getvalue())
+        else:
+            raise ValueError(f"cannot export {kind!r}; choose csv, parquet or json.")
+        return target
+
+
+def layer_file(index: int, name: str) -> str:
+    """File name of one layer: its place and a hash of its name, since names may hold any character."""
+    return f"{index:05d}-{sha256(name.encode()).hexdigest()[:12]}.safetensors"
+
+
+def _stored(folder: Path, item: Mapping[str, str], *, complete: bool) -> LayerRecord | None:
+    path = folder / item["file"]
+    entry = read_record(path)
+    if entry is None:
+        if complete:
+            raise ValueError(f"{path} is missing or damaged; run `lmd decompose ... --out {folder} --resume`.")
+        return None
+    return LayerRecord(entry, Stored(path))
+
+
+def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
+    plain = ("name", "kind", "rank", "view_of", "method", "residual", "orthogonality_defect", "failed", "reason")
+    row = {key: entry.get(key) for key in plain}
+    row["out"], row["in"] = entry["shape"]
+    for key, number in entry["findings"].items():
+        if not isinstance(number["value"], list):
+            row |= {key: number["value"], f"{key}_baseline": number["baseline"], f"{key}_error": number["error"]}
+    return row
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,84 @@
+"""Files of an atlas: whole or not there at all."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+__all__ = ["read_json", "read_record", "read_tensors", "sweep", "write_bytes", "write_json", "write_tensors"]
+
+_UNFINISHED = ".unfinished-"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, sees the old one or the new one and nothing between.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; what stood there stays.
+    """
+    handle, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    # the only portable way to read it is to set it
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON that is valid everywhere: no NaN, no Infinity."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        OSError: no such file.
+        ValueError: not JSON.
+    """
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON record into one safetensors file; equal input gives equal bytes."""
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False, sort_keys=True)
+    # one metadata key only: the format's library writes several in random order
+    content = save({name: t.contiguous() for name, t in tensors.items()}, metadata={"layer": text})
+    write_bytes(path, content)
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """The JSON record of a layer file, or None when the file is missing or damaged."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return json.loads((file.metadata() or {})["layer"])
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of a layer file."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is no mapping
+
+
+def sweep(folder: Path) -> None:
+    """Remove what an interrupted run left half written."""
+    for path in folder.glob(f"{_UNFINISHED}*"):
+        path.unlink(missing_ok=True)

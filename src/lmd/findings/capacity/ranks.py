@@ -1,0 +1,105 @@
+"""How many directions a layer uses, by every definition side by side."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmd.factors.factors import Factors
+from lmd.findings.analysis import Finding, analysis
+from lmd.findings.measure import baseline_spectrum, counted, measured, spectrum_of
+from lmd.findings.quantity import Measured, quantity
+
+__all__ = ["Ranks", "ranks"]
+
+
+def _energy_rank(share: str) -> Any:
+    return quantity(
+        f"k({share} %)",
+        unit="directions",
+        meaning=f"Fewest directions that hold {share} % of the squared Frobenius norm",
+        source="Eckart & Young 1936",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ranks(Finding):
+    """Ranks of one linear map. They answer different questions; none is recommended without data."""
+
+    numerical_rank: Measured = quantity(
+        "#{σ > ε·max(out, in)·σ₁}",
+        unit="directions",
+        meaning="Directions that are not exactly redundant (ε = 2⁻⁵², double precision)",
+        source="Golub, Klema & Stewart 1976",
+    )
+    stable_rank: Measured = quantity(
+        "‖W‖_F²/σ₁²",
+        unit="directions",
+        meaning="How many directions as strong as the strongest would give the same Frobenius norm",
+        source="Rudelson & Vershynin 2007",
+    )
+    effective_rank: Measured = quantity(
+        "exp(−Σ p log p), p = σ/Σσ",
+        unit="directions",
+        meaning="Exponential of the entropy of the singular values: how many directions share the action",
+        source="Roy & Vetterli 2007",
+    )
+    participation_ratio: Measured = quantity(
+        "(Σσ²)²/Σσ⁴",
+        unit="directions",
+        meaning="How many directions share the squared Frobenius norm",
+        source="Gao & Ganguli 2017",
+    )
+    rank_90: Measured = _energy_rank("90")
+    rank_95: Measured = _energy_rank("95")
+    rank_99: Measured = _energy_rank("99")
+    rank_99_9: Measured = _energy_rank("99.9")
+
+
+@analysis
+def ranks(factors: Factors) -> Ranks:
+    """Ranks of one layer against a random layer of the same shape."""
+    base = baseline_spectrum(factors)
+    _, error = spectrum_of(factors)
+    tolerance = max(factors.shape) * torch.finfo(torch.float64).eps
+    drowned = error[-1].item() if error.numel() else 0.0
+    return Ranks(
+        layer=factors.layer,
+        numerical_rank=counted(factors, partial(_numerical, tolerance=tolerance, floor=drowned), base),
+        stable_rank=measured(factors, _stable, base),
+        effective_rank=measured(factors, _effective, base),
+        participation_ratio=measured(factors, _participation, base),
+        rank_90=counted(factors, partial(_energy, share=0.9), base),
+        rank_95=counted(factors, partial(_energy, share=0.95), base),
+        rank_99=counted(factors, partial(_energy, share=0.99), base),
+        rank_99_9=counted(factors, partial(_energy, share=0.999), base),
+    )
+
+
+def _numerical(S: Tensor, *, tolerance: float, floor: float) -> int:
+    return int((S > max(tolerance * S[0].item(), floor)).sum()) if S.numel() else 0
+
+
+def _stable(S: Tensor) -> Tensor:
+    return S.square().sum() / S[0].square()
+
+
+def _effective(S: Tensor) -> Tensor:
+    p = S / S.sum()
+    return torch.exp(torch.special.entr(p[p > 0]).sum()) if bool(p.sum() > 0) else S.sum() / S.sum()
+
+
+def _participation(S: Tensor) -> Tensor:
+    # fourth powers of the raw values could overflow
+    q = (S / S[0]).square()
+    return q.sum().square() / q.square().sum()
+
+
+def _energy(S: Tensor, *, share: float) -> int:
+    energy = S.square().cumsum(0)
+    if not energy.numel() or energy[-1] == 0:
+        return 0
+    # the last partial sum can stay below the total by rounding: search in the sums themselves
+    return min(int(torch.searchsorted(energy, share * energy[-1])) + 1, S.numel())

@@ -1,0 +1,52 @@
+"""What stands out of a random spectrum."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lmd.factors.factors import Factors
+from lmd.findings.analysis import Finding, NotApplicable, analysis
+from lmd.findings.measure import NO_BASELINE, baseline_spectrum, counted, spectrum_of
+from lmd.findings.quantity import Measured, quantity
+from lmd.linalg.gaussian import gaussian_edge
+
+__all__ = ["Noise", "noise"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Noise(Finding):
+    """The end of the noise spectrum, and the singular values beyond it."""
+
+    noise_edge: Measured = quantity(
+        "s(√out+√in)",
+        unit="output/input",
+        meaning="Where the spectrum of a random layer with the same mean square weight ends (the limit of large layers)",
+        source="Marchenko & Pastur 1967",
+    )
+    spikes: Measured = quantity(
+        "#{σ > edge}",
+        unit="directions",
+        meaning="Singular values beyond the noise edge: correlated or very large weights, which of the two is not told",
+        source="Baik, Ben Arous & Péché 2005",
+    )
+
+
+@analysis
+def noise(factors: Factors) -> Noise | NotApplicable:
+    """The Marchenko-Pastur edge, its scale taken from the Frobenius norm, so that spikes raise it (conservative)."""
+    base = baseline_spectrum(factors)
+    if base is None:
+        return NotApplicable(layer=factors.layer, analysis="noise", reason=NO_BASELINE)
+    S, error = spectrum_of(factors)
+    edge = gaussian_edge(factors.shape, factors.frobenius_norm, groups=factors.groups)
+
+    def beyond(values: Tensor) -> int:
+        return int((values > edge).sum())
+
+    # the edge is as wrong as the Frobenius norm it is scaled by
+    relative = (error.norm() / S.norm()).item() if S.norm() > 0 else 0.0
+    return Noise(
+        layer=factors.layer,
+        noise_edge=Measured(edge, base[0].item(), relative * edge),
+        spikes=counted(factors, beyond, base),
+    )

@@ -1,0 +1,83 @@
+"""How much a layer stretches."""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from lmd.factors.factors import Factors
+from lmd.findings.analysis import Finding, analysis
+from lmd.findings.measure import baseline_spectrum, measured, spectrum_of
+from lmd.findings.quantity import Measured, quantity
+
+__all__ = ["Norms", "norms"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Norms(Finding):
+    """Norms and conditioning of one linear map."""
+
+    spectral_norm: Measured = quantity(
+        "σ₁",
+        unit="output/input",
+        meaning="Largest stretching of any input direction",
+        source="Golub & Van Loan 2013, 2.3",
+    )
+    frobenius_norm: Measured = quantity(
+        "‖W‖_F",
+        unit="output/input",
+        meaning="Root of the sum of squares of all weights",
+        source="Golub & Van Loan 2013, 2.3",
+    )
+    nuclear_norm: Measured = quantity(
+        "‖W‖_*", unit="output/input", meaning="Sum of the stretchings of all directions", source="Fan 1951"
+    )
+    smallest_gain: Measured = quantity(
+        "σ_r", unit="output/input", meaning="Smallest of the min(out, in) stretchings", source="Golub & Van Loan 2013, 2.4"
+    )
+    condition_number: Measured = quantity(
+        "κ = σ₁/σ_r", unit="1", meaning="Largest over smallest stretching: how unevenly it acts", source="Turing 1948"
+    )
+
+
+@analysis
+def norms(factors: Factors) -> Norms:
+    """Norms of one layer against a random layer of the same shape and Frobenius norm."""
+    base = baseline_spectrum(factors)
+    return Norms(
+        layer=factors.layer,
+        spectral_norm=measured(factors, _largest, base),
+        frobenius_norm=measured(factors, _frobenius, base),
+        nuclear_norm=measured(factors, _nuclear, base),
+        smallest_gain=measured(factors, _smallest, base),
+        condition_number=_condition(factors, base),
+    )
+
+
+def _largest(S: Tensor) -> Tensor:
+    return S[0]
+
+
+def _smallest(S: Tensor) -> Tensor:
+    return S[-1]
+
+
+def _frobenius(S: Tensor) -> Tensor:
+    return S.norm()
+
+
+def _nuclear(S: Tensor) -> Tensor:
+    return S.sum()
+
+
+def _ratio(S: Tensor) -> Tensor:
+    return S[0] / S[-1]
+
+
+def _condition(factors: Factors, base: Tensor | None) -> Measured:
+    S, error = spectrum_of(factors)
+    found = measured(factors, _ratio, base)
+    if found.value is None or S[-1] > error[-1]:
+        return found
+    # the smallest value drowns in its own error: only a bound is known
+    bound = ((S[0] - error[0]) / (S[-1] + error[-1])).item()
+    return replace(found, value=bound, error=None, direction="lower", reason="the smallest value is 0 within its error")

@@ -1,0 +1,68 @@
+"""A function of the singular values, measured on a layer and on its baseline, with the error it inherits."""
+
+from collections.abc import Callable
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from lmd.factors.factors import Factors
+from lmd.findings.quantity import Measured
+from lmd.linalg.first_order import first_order_error
+from lmd.linalg.gaussian import gaussian_spectrum
+
+__all__ = ["NO_BASELINE", "baseline_spectrum", "counted", "measured", "spectrum_of"]
+
+NO_BASELINE = "a diagonal map has no random-matrix baseline"
+NO_SPECTRUM = "only the leading singular values are known"
+
+
+def spectrum_of(factors: Factors) -> tuple[Tensor, Tensor]:
+    """All singular values and their absolute errors.
+
+    Raises:
+        ValueError: only the leading ones are known.
+    """
+    if factors.spectrum is None or factors.spectrum_error is None:
+        raise ValueError(f"layer {factors.layer!r}: {NO_SPECTRUM}; decompose it with all values.")
+    return factors.spectrum, factors.spectrum_error
+
+
+def baseline_spectrum(factors: Factors) -> Tensor | None:
+    """Marchenko-Pastur quantiles for the layer's shape and Frobenius norm; None for a diagonal map."""
+    if factors.kind == "diagonal":
+        return None
+    return gaussian_spectrum(factors.shape, factors.frobenius_norm, groups=factors.groups)
+
+
+def measured(factors: Factors, function: Callable[[Tensor], Tensor], baseline: Tensor | None) -> Measured:
+    """``function`` of all singular values, first-order error, and the same function of the baseline."""
+    S, error = spectrum_of(factors)
+    value = function(S).item()
+    if not isfinite(value):
+        return Measured(None, _number(function, baseline), reason=_undefined(S))
+    reason = NO_BASELINE if baseline is None else ""
+    return Measured(value, _number(function, baseline), first_order_error(function, S, error), reason=reason)
+
+
+def counted(factors: Factors, function: Callable[[Tensor], int], baseline: Tensor | None) -> Measured:
+    """A count over the singular values; its error is how far it moves when all of them move by their errors."""
+    S, error = spectrum_of(factors)
+    value = function(S)
+    moved = [function((S + sign * error).clamp(min=0)) for sign in (-1, 1)]
+    reason = NO_BASELINE if baseline is None else ""
+    base = None if baseline is None else function(baseline)
+    return Measured(value, base, float(max(abs(m - value) for m in moved)), reason=reason)
+
+
+def _number(function: Callable[[Tensor], Tensor], baseline: Tensor | None) -> float | None:
+    if baseline is None:
+        return None
+    value = function(baseline).item()
+    return value if isfinite(value) else None
+
+
+def _undefined(S: Tensor) -> str:
+    if not torch.any(S > 0):
+        return "undefined for the zero matrix"
+    return "infinite: the smallest singular value is 0"

@@ -1,0 +1,35 @@
+"""Dense layers, stored either way round."""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from lmd.layers.layer_matrix import LayerMatrix, transposed
+from lmd.layers.registry import claims, join, register
+from lmd.sources.network import Network
+from lmd.sources.skeleton import TransposedLinear
+
+__all__ = ["dense", "transposed_dense"]
+
+
+@register
+def dense(module: nn.Linear, path: str, network: Network) -> Iterator[LayerMatrix]:
+    """``W`` itself, ``(out_features, in_features)``."""
+    shape = (module.out_features, module.in_features)
+    yield LayerMatrix(path or "weight", "dense", shape, network.loader(join(path, "weight")))
+
+
+def _stored_transposed(module: nn.Module) -> bool:
+    # transformers' Conv1D, known by its shape so that the library need not be there
+    weight = getattr(module, "weight", None)
+    return isinstance(module, TransposedLinear) or (
+        type(module).__name__ == "Conv1D" and hasattr(module, "nf") and getattr(weight, "ndim", 0) == 2
+    )
+
+
+@claims(_stored_transposed)
+def transposed_dense(module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
+    """The transpose of a weight stored ``(in, out)``."""
+    loader = network.loader(join(path, "weight"))
+    inputs, outputs = loader.shape
+    yield LayerMatrix(path or "weight", "dense", (outputs, inputs), loader, transposed, note="stored (in, out)")

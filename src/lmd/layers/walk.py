@@ -1,0 +1,68 @@
+"""A whole Network to its layer matrices, and the reason for every tensor that none holds."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.registry import load_kinds, matrices_of
+from lmd.sources.network import Network
+
+__all__ = ["Walk", "walk"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Walk:
+    """The layer matrices of a network in depth order, and why other tensors are in none.
+
+    Attributes:
+        layers: every row, views right behind the row they are a part of.
+        reasons: tensor name to why no kind took it.
+    """
+
+    layers: tuple[LayerMatrix, ...]
+    reasons: Mapping[str, str]
+
+
+def walk(network: Network) -> Walk:
+    """Ask the kinds about every module, parents first; a tensor taken by a parent is not taken again."""
+    load_kinds()
+    layers: list[LayerMatrix] = []
+    taken: set[str] = set()
+    reasons: dict[str, str] = {}
+    for place, module in network.skeleton.named_modules():
+        path = network.names.get(place, place)
+        rows = [_read(row, path, network) for row in _rows(module, path, network) if not taken >= set(row.loader.tensors)]
+        layers.extend(rows)
+        taken.update(name for row in rows for name in row.loader.tensors)
+        reasons.update(_reasons(module, path, network))
+    return Walk(tuple(layers), {name: reason for name, reason in reasons.items() if name not in taken})
+
+
+def _rows(module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
+    try:
+        yield from matrices_of(module, path, network)
+    except KeyError:
+        # the architecture names a tensor that the file leaves out, or that could not be read; its record says why
+        return
+
+
+def _read(row: LayerMatrix, path: str, network: Network) -> LayerMatrix:
+    reading = network.readings.get(path)
+    if reading is None:
+        return row
+    note = "; ".join(text for text in (row.note, reading.reason) if text)
+    return replace(row, confidence=reading.confidence, alternatives=reading.alternatives, note=note)
+
+
+def _reasons(module: nn.Module, path: str, network: Network) -> Iterator[tuple[str, str]]:
+    if path in network.readings:
+        return
+    prefix = f"{path}." if path else ""
+    kind = f"{type(module).__module__}.{type(module).__qualname__}"
+    for name, tensor in module.named_parameters(recurse=False):
+        if tensor.ndim > 1:
+            yield f"{prefix}{name}", f"no layer kind for {kind}, which owns it"
+        elif "bias" not in name:
+            yield f"{prefix}{name}", f"no layer kind for {kind}, and its {name!r} is no matrix"

@@ -1,0 +1,328 @@
+"""The order of work: a model in, an atlas out."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from time import perf_counter
+from typing import Any
+from zlib import crc32
+
+import torch
+from torch import Tensor, nn
+
+from lmd.activations.activations import Activations, capture
+from lmd.atlas.atlas import Atlas, layer_file
+from lmd.atlas.folder import read_json, read_record, sweep, write_json, write_tensors
+from lmd.atlas.layer_record import Kept, LayerRecord, Stored, arrays_to_keep, findings_entry
+from lmd.engines.local import Engine, Local
+from lmd.factors.factors import Factors
+from lmd.factors.svd import factors_of
+from lmd.findings.analysis import Finding, NotApplicable, analyses, run
+from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.walk import Walk, walk
+from lmd.sources.coverage import coverage_of
+from lmd.sources.network import Network
+from lmd.sources.open_network import open_network
+
+__all__ = ["Options", "decompose"]
+
+Progress = Callable[[int, int, str], None]
+
+_LAYER_FAULTS = (ValueError, RuntimeError, TypeError, NotImplementedError, OSError, EOFError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to compute for each layer.
+
+    Attributes:
+        vectors: how many leading singular triples to keep; None keeps all, 0 none.
+        rank: keep this many triples instead.
+        energy: or as many as hold this share of the squared Frobenius norm, in (0, 1].
+        error: or as many as leave at most this relative Frobenius error, in [0, 1).
+        layers: glob of layer names; the others are left out.
+        seed: of randomised decompositions.
+        kinds: glob of module paths to kind, for files whose names and shapes allow several readings.
+    """
+
+    vectors: int | None = 32
+    rank: int | None = None
+    energy: float | None = None
+    error: float | None = None
+    layers: str = "*"
+    seed: int = 0
+    kinds: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself before any work is done."""
+        rules = {k: getattr(self, k) for k in ("rank", "energy", "error") if getattr(self, k) is not None}
+        if len(rules) > 1:
+            raise ValueError(f"{' and '.join(rules)} exclude each other; choose one way to truncate.")
+        if self.rank is not None and self.rank < 1:
+            raise ValueError(f"rank={self.rank} must be at least 1; leave it out to keep the leading 32 triples.")
+        if self.vectors is not None and self.vectors < 0:
+            raise ValueError(f"vectors={self.vectors} must be 0 or more, or None for all.")
+        if self.energy is not None and not 0 < self.energy <= 1:
+            raise ValueError(f"energy={self.energy} must be above 0 and at most 1: the share of ||W||_F^2 to keep.")
+        if self.error is not None and not 0 <= self.error < 1:
+            raise ValueError(f"error={self.error} must be at least 0 and below 1: the relative Frobenius error to allow.")
+
+    @property
+    def truncation(self) -> dict[str, Any]:
+        """The arguments that ``factors_of`` takes."""
+        rules = {k: getattr(self, k) for k in ("rank", "energy", "error") if getattr(self, k) is not None}
+        return rules or {"vectors": self.vectors}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    layer: LayerMatrix
+    options: Options
+    activations: Activations | None
+
+
+def decompose(  # waiver PLR0913: the documented options of the main call, keyword-only
+    model: nn.Module | str | Path,
+    data: Tensor | None = None,
+    *,
+    labels: Tensor | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    builder: str | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    facts: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Atlas:
+    """Decompose every layer of a trained network.
+
+    Args:
+        model: a live module, a file, a Hugging Face folder, or a Hub name ``owner/name[@revision]``.
+        data: examples to run through the network, ``(n, ...)``; only for networks that run.
+        labels: class of each example, for pictures.
+        out: folder for the atlas; each layer is written as soon as it is done.
+        resume: go on with an interrupted run in ``out``; its weights, options and version must be the same.
+        force: replace an atlas in ``out``.
+        builder: ``FILE.py:FUNCTION``, the user's own function that returns the module for a bare checkpoint. The only
+            code that is ever run, because it was asked for.
+        engine: where the work runs; this process by default.
+        progress: called with (layers done, layers in all, name of the last).
+        facts: what the caller knows about the network, to be kept beside what the file tells.
+        **options: the fields of ``Options``.
+
+    Returns:
+        The atlas; layers that failed are in it with their reason.
+
+    Raises:
+        UnreadableModelError: the model cannot be read.
+        UnsafeModelError: reading it would run code.
+        ValueError: options contradict each other or the model, or ``resume`` does not fit.
+        FileExistsError: ``out`` holds an atlas already.
+        OSError: ``out`` cannot be written.
+
+    Example:
+        >>> import torch, lmd
+        >>> atlas = lmd.decompose(torch.nn.Linear(3, 2))
+        >>> [row["name"] for row in atlas.rows()]
+        ['weight']
+    """
+    chosen = Options(**options)
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
+    folder = _checked_folder(out, resume=resume, force=force)
+    network = open_network(model, kinds=chosen.kinds, builder=builder)
+    found = walk(network)
+    layers = _selected(found.layers, chosen.layers)
+    seen = _activations(network, layers, data, labels)
+    tasks = [_Task(layer, chosen, seen.get(layer.name)) for layer in layers]
+    provenance = _provenance(network, chosen, started)
+    head = Atlas(_described(network), coverage_of(network.records, (), {}), (), provenance, {**network.facts, **(facts or {})}, False)
+    if folder:
+        _prepare(folder, head, [layer.name for layer in layers], resume=resume)
+    results = (engine or Local()).map(_record, tasks) if not folder else _saved(folder, tasks, engine or Local())
+    records = tuple(_watched(results, len(tasks), progress))
+    took = {**provenance, "seconds": round(perf_counter() - clock, 3)}
+    atlas = replace(head, coverage=_coverage(network, found, layers, records), layers=records, provenance=took, complete=True)
+    if folder:
+        atlas.write_index(folder)
+    return atlas
+
+
+def _selected(layers: tuple[LayerMatrix, ...], glob: str) -> tuple[LayerMatrix, ...]:
+    chosen = tuple(layer for layer in layers if fnmatchcase(layer.name, glob))
+    if layers and not chosen:
+        some = ", ".join(layer.name for layer in layers[:4])
+        raise ValueError(f"layers={glob!r} fits none of the {len(layers)} layers; names look like {some}.")
+    return chosen
+
+
+def _described(network: Network) -> dict[str, Any]:
+    return {"name": network.name, "source": network.source, "sha256": network.sha256, "dtype": network.dtype}
+
+
+def _provenance(network: Network, options: Options, started: str) -> dict[str, Any]:
+    versions = {name: version(name) for name in ("torch", "numpy", "scipy")}
+    return {
+        "lmd": version("lmd"),
+        **versions,
+        "python": python_version(),
+        "seed": options.seed,
+        "threads": torch.get_num_threads(),
+        "options": asdict(options),
+        "started": started,
+    }
+
+
+def _activations(
+    network: Network, layers: Iterable[LayerMatrix], data: Tensor | None, labels: Tensor | None
+) -> dict[str, Activations]:
+    if data is None:
+        return {}
+    if not network.runs:
+        raise ValueError(
+            f"{network.name} is a bare checkpoint and cannot be called on data; pass the module itself, or "
+            f"builder='FILE.py:FUNCTION' that returns it."
+        )
+    modules = dict(network.skeleton.named_modules())
+    paths = [layer.name for layer in layers if isinstance(modules.get(layer.name), nn.Linear)]
+    return {seen.layer: seen for seen in capture(network.skeleton, data, labels, paths)}
+
+
+def _record(task: _Task) -> LayerRecord:
+    layer = task.layer
+    generator = torch.Generator().manual_seed(task.options.seed + crc32(layer.name.encode()))
+    try:
+        factors = factors_of(layer, generator=generator, **task.options.truncation)
+        findings = list(_findings(factors, task.activations))
+        return LayerRecord(_entry(layer, factors, findings), Kept(arrays_to_keep(factors, findings)))
+    except _LAYER_FAULTS as fault:
+        return LayerRecord(_failed_entry(layer, f"{type(fault).__name__}: {fault}"), Kept({}))
+
+
+def _findings(factors: Factors, activations: Activations | None) -> Iterator[Finding]:
+    given: dict[type, Any] = {Factors: factors}
+    if activations is not None:
+        given[Activations] = activations
+    for name, chosen in analyses().items():
+        if 0 in factors.shape:
+            yield NotApplicable(layer=factors.layer, analysis=name, reason="the matrix has no entries")
+        else:
+            yield run(chosen, factors.layer, given)
+
+
+def _described_layer(layer: LayerMatrix) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "shape": list(layer.shape),
+        "view_of": layer.view_of,
+        "groups": layer.groups,
+        "tensors": list(layer.loader.tensors),
+        "confidence": layer.confidence,
+        "alternatives": list(layer.alternatives),
+        "note": layer.note,
+    }
+
+
+def _entry(layer: LayerMatrix, factors: Factors, findings: list[Finding]) -> dict[str, Any]:
+    return {
+        **_described_layer(layer),
+        "rank": factors.rank,
+        "method": factors.method,
+        "frobenius_norm": factors.frobenius_norm,
+        "residual": factors.residual,
+        "orthogonality_defect": factors.orthogonality_defect,
+        "remainder": factors.remainder,
+        "failed": False,
+        "reason": "",
+        "findings": findings_entry(findings),
+    }
+
+
+def _failed_entry(layer: LayerMatrix, reason: str) -> dict[str, Any]:
+    unknown = dict.fromkeys(("method", "frobenius_norm", "residual", "orthogonality_defect", "remainder"))
+    return {**_described_layer(layer), "rank": 0, **unknown, "failed": True, "reason": reason, "findings": {}}
+
+
+def _watched(records: Iterable[LayerRecord], total: int, progress: Progress | None) -> Iterator[LayerRecord]:
+    for done, record in enumerate(records, start=1):
+        if progress:
+            progress(done, total, record.name)
+        yield record
+
+
+def _coverage(network: Network, found: Walk, layers: tuple[LayerMatrix, ...], records: tuple[LayerRecord, ...]) -> Any:
+    left_out = {
+        name: "left out by the choice of layers"
+        for layer in found.layers
+        if layer not in layers
+        for name in layer.loader.tensors
+    }
+    whole = [record for record in records if record.entry["view_of"] is None]
+    decomposed = {name for record in whole if not record.failed for name in record.entry["tensors"]}
+    failed = {name: record.entry["reason"] for record in whole if record.failed for name in record.entry["tensors"]}
+    return coverage_of(network.records, decomposed, {**left_out, **found.reasons}, failed)
+
+
+def _checked_folder(out: str | Path | None, *, resume: bool, force: bool) -> Path | None:
+    if resume and force:
+        raise ValueError("resume and force exclude each other: go on with the atlas, or replace it.")
+    if out is None:
+        if resume:
+            raise ValueError("resume needs out, the folder of the interrupted run.")
+        return None
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file; give a folder for the atlas.")
+    if (folder / "atlas.json").exists():
+        if not (resume or force):
+            raise FileExistsError(f"{folder} holds an atlas already; add --resume to go on with it, --force to replace it.")
+    elif resume:
+        raise ValueError(f"{folder} holds no atlas to go on with; leave --resume out to begin one.")
+    elif folder.exists() and any(folder.iterdir()) and not force:
+        raise FileExistsError(f"{folder} is not empty; choose another folder, or add --force to write into it.")
+    return folder
+
+
+def _prepare(folder: Path, head: Atlas, names: list[str], *, resume: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    if resume:
+        _refuse_other(folder, head, names)
+        return
+    for old in folder.glob("[0-9]*-*.safetensors"):
+        old.unlink()
+    head.write_plan(folder, names)
+
+
+def _refuse_other(folder: Path, head: Atlas, names: list[str]) -> None:
+    before = read_json(folder / "atlas.json")
+    provenance = before.get("provenance", {})
+    compared = {
+        "weights (sha256)": (before.get("network", {}).get("sha256"), head.network["sha256"]),
+        "lmd version": (provenance.get("lmd"), head.provenance["lmd"]),
+        "torch version": (provenance.get("torch"), head.provenance["torch"]),
+        "options": (provenance.get("options"), head.provenance["options"]),
+        "layers": ([item["name"] for item in before.get("layers", [])], names),
+    }
+    for what, (then, now) in compared.items():
+        if then != now:
+            detail = f" was {then}, is {now}" if what != "layers" else " differ"
+            raise ValueError(f"cannot resume {folder}: its {what}{detail}; use the same, or --force to begin anew.")
+
+
+def _saved(folder: Path, tasks: list[_Task], engine: Engine) -> Iterator[LayerRecord]:
+    paths = [folder / layer_file(index, task.layer.name) for index, task in enumerate(tasks)]
+    done = {path: entry for path in paths if (entry := read_record(path)) is not None}
+    fresh = iter(engine.map(_record, [task for path, task in zip(paths, tasks, strict=True) if path not in done]))
+    for path in paths:
+        if path in done:
+            yield LayerRecord(done[path], Stored(path))
+            continue
+        record = next(fresh)
+        write_tensors(path, record.arrays(), record.entry)
+        yield LayerRecord(record.entry, Stored(path))

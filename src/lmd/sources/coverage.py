@@ -1,0 +1,97 @@
+"""How much of a network is decomposed, and why the rest is not. Needs no torch."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from lmd.sources.reading import Reading, TensorRecord
+from lmd.sources.rules import effective_names
+
+__all__ = ["Coverage", "Status", "TensorCoverage", "coverage_of", "mapped_names"]
+
+Status = Literal["decomposed", "vector", "buffer", "tied", "optimiser", "unsupported", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorCoverage:
+    """What became of one tensor; everything but ``decomposed`` has a reason."""
+
+    name: str
+    shape: tuple[int, ...]
+    parameters: int
+    status: Status
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The account of a network's parameters.
+
+    Attributes:
+        parameters: trainable elements; tied tensors once, no buffers, no optimiser state.
+        decomposed: share of them inside a layer matrix.
+        accounted: share of them decomposed or with a reason why not; must be 1.
+        tensors: one entry for each tensor of the source.
+    """
+
+    parameters: int
+    decomposed: float
+    accounted: float
+    tensors: tuple[TensorCoverage, ...]
+
+
+def coverage_of(
+    records: Iterable[TensorRecord],
+    decomposed: Collection[str],
+    reasons: Mapping[str, str],
+    failed: Mapping[str, str] | None = None,
+) -> Coverage:
+    """Account for every tensor.
+
+    Args:
+        records: all tensors of the source.
+        decomposed: names of those inside a layer matrix.
+        reasons: name to why no layer kind took it, where that is known better than by its shape.
+        failed: name to what went wrong, for layers that could not be decomposed.
+    """
+    tensors = tuple(_account(r, decomposed, reasons, failed or {}) for r in records)
+    total = sum(t.parameters for t in tensors)
+    done = sum(t.parameters for t in tensors if t.status == "decomposed")
+    explained = sum(t.parameters for t in tensors if t.status == "decomposed" or t.reason)
+    return Coverage(total, done / total if total else 0.0, explained / total if total else 1.0, tensors)
+
+
+def _account(
+    record: TensorRecord, decomposed: Collection[str], reasons: Mapping[str, str], failed: Mapping[str, str]
+) -> TensorCoverage:
+    name, shape = record.name, record.shape
+    if record.role != "parameter":
+        return TensorCoverage(name, shape, 0, record.role, record.reason)
+    if name in failed:
+        return TensorCoverage(name, shape, record.elements, "failed", failed[name])
+    if name in decomposed:
+        return TensorCoverage(name, shape, record.elements, "decomposed")
+    if len(shape) < 2:
+        reason = reasons.get(name) or _vector_reason(name, shape)
+        return TensorCoverage(name, shape, record.elements, "vector", reason)
+    reason = reasons.get(name) or record.reason or "no layer kind knows a raw tensor of this name"
+    return TensorCoverage(name, shape, record.elements, "unsupported", reason)
+
+
+def _vector_reason(name: str, shape: tuple[int, ...]) -> str:
+    if not shape:
+        return "a single number, no matrix"
+    if "bias" in name.rpartition(".")[2]:
+        return "a bias: it shifts, it is no linear map"
+    return f"1-d: if it is a normalisation, say --kind '{name.rpartition('.')[0] or name}=diagonal'"
+
+
+def mapped_names(readings: Iterable[Reading], names: Collection[str]) -> set[str]:
+    """Names of the stored tensors that readings turn into layer matrices."""
+    effective = effective_names(names)
+    found: set[str] = set()
+    for reading in readings:
+        for role, name in reading.roles.items():
+            if "weight" in role and role not in ("weight_u",):
+                found.update(effective.get(name, (name,)))
+    return found & set(names)
