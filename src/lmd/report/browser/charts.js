@@ -1,0 +1,150 @@
+"use strict";
+const plotOptions = { displayModeBar: false, responsive: true };
+
+function axis(title, extra) {
+  return Object.assign({
+    title: { text: title, font: { size: 12 }, standoff: 8 }, gridcolor: color("line"), zeroline: false, linecolor: color("line"),
+    ticks: "outside", tickcolor: color("line"), ticklen: 4, automargin: true, tickfont: { size: 11 }, exponentformat: "power",
+  }, extra);
+}
+
+function layout(extra) {
+  return Object.assign({
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 54, r: 12, t: 8, b: 44 },
+    font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: color("ink") }, showlegend: true,
+    legend: { x: 1, y: 1.02, xanchor: "right", yanchor: "top", bgcolor: "rgba(0,0,0,0)", font: { size: 11 } },
+    hoverlabel: { bgcolor: color("panel"), bordercolor: color("line"), font: { color: color("ink"), size: 12 } },
+    hovermode: "x unified",
+  }, extra);
+}
+
+// layer's numbers in the form its figure asks for
+function curveTraces(figure, drawing) {
+  const few = drawing.x.length <= 24;
+  const one = (name, key, tint, width) => figure.shape === "bars"
+    ? { type: "bar", name, x: drawing.x, y: drawing[key], marker: { color: tint } }
+    : { type: "scatter", mode: few ? "lines+markers" : "lines", name, x: drawing.x, y: drawing[key],
+        line: { color: tint, width }, marker: { size: 5 } };
+  const traces = [];
+  if (drawing.baseline) traces.push(one("random", "baseline", color("baseline"), 1.6));
+  traces.push(one("this layer", "value", color("value"), 2.4));
+  if (typeof drawing.edge === "number") {
+    const ends = drawing.x.length > 1 ? [drawing.x[0], drawing.x[drawing.x.length - 1]] : [0.7, 1.5];
+    traces.push({ type: "scatter", mode: "lines", name: "noise edge", x: ends, y: [drawing.edge, drawing.edge],
+      line: { color: color("edge"), width: 1.3, dash: "dash" } });
+  }
+  for (const trace of traces) trace.hovertemplate = "%{y:.4g}";
+  return traces;
+}
+
+// when the first value dwarfs the middle one, only a logarithm shows both
+function needsLog(drawing) {
+  const values = drawing.value.filter((v) => v > 0);
+  return values.length > 4 && values[0] > 25 * values[values.length >> 1];
+}
+
+function drawCurve(node, key, drawing) {
+  const figure = atlas.figures[key];
+  const draw = () => {
+    const log = figure.log.includes("y") || (key === "spectrum" && needsLog(drawing));
+    const floor = Math.max(...drawing.value) * 1e-4;
+    const y = axis(figure.y, log ? { type: "log", dtick: 1, range: [Math.log10(floor), Math.log10(floor * 1.6e4)] } : { rangemode: "tozero" });
+    const x = axis(figure.x, figure.log.includes("x") && drawing.x.length > 1 ? { type: "log", dtick: "D2" } : {});
+    if (drawing.x.length === 1) Object.assign(x, { tickvals: drawing.x });
+    if (figure.shape === "bars") Object.assign(x, drawing.x.length <= 12 ? { tickvals: drawing.x } : {});
+    Plotly.react(node, curveTraces(figure, drawing), layout({ xaxis: x, yaxis: y, barmode: "group", bargap: 0.25 }), plotOptions);
+  };
+  repaint.set(node, draw);
+  draw();
+}
+
+const depth = { scale: "largest", rows: "index", views: false, diagonals: false };
+
+// the value of a curve at a fractional index, straight between the points kept
+function at(drawing, key, index) {
+  const { x } = drawing;
+  if (!drawing[key] || index > x[x.length - 1] + 1e-9 || index < x[0]) return null;
+  let hi = x.findIndex((one) => one >= index - 1e-9);
+  const lo = Math.max(0, hi - 1);
+  const t = x[hi] === x[lo] ? 0 : (index - x[lo]) / (x[hi] - x[lo]);
+  const [a, b] = [drawing[key][lo], drawing[key][hi]];
+  return a === null || b === null ? null : a + t * (b - a);
+}
+
+function depthRows(columns) {
+  if (depth.rows === "share") return Array.from({ length: 50 }, (_, j) => (j + 0.5) / 50);
+  const most = Math.max(1, ...columns.map((i) => { const x = atlas.layers[i].curves.spectrum.x; return x[x.length - 1]; }));
+  if (most <= 40) return Array.from({ length: most }, (_, j) => j + 1);
+  const rows = Array.from({ length: 64 }, (_, j) => Math.round(most ** (j / 63)));
+  return [...new Set(rows)];
+}
+
+function depthCell(drawing, row) {
+  const last = drawing.x[drawing.x.length - 1];
+  const index = depth.rows === "share" ? 1 + row * (last - 1) : row;
+  const value = at(drawing, "value", index);
+  const baseline = at(drawing, "baseline", index);
+  if (value === null) return [null, ""];
+  const shown = depth.scale === "random"
+    ? (baseline > 0 && value > 0 ? Math.max(-2, Math.min(2, Math.log2(value / baseline))) : null)
+    : (drawing.value[0] > 0 ? Math.max(-3, Math.log10(Math.max(value / drawing.value[0], 1e-9))) : null);
+  return [shown, `σ<sub>${Math.round(index)}</sub> = ${fmt(value)}<br>random: ${fmt(baseline)}`];
+}
+
+function depthTicks(rows) {
+  if (depth.rows === "share") return { tickvals: [0, 12, 25, 37, 49], ticktext: ["0 %", "25 %", "50 %", "75 %", "100 %"] };
+  const wanted = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000].filter((v) => v <= rows[rows.length - 1]);
+  const nearest = (v) => rows.reduce((best, row, j) => (Math.abs(row - v) < Math.abs(rows[best] - v) ? j : best), 0);
+  return { tickvals: wanted.map(nearest), ticktext: wanted.map(String) };
+}
+
+const captions = {
+  largest: "Each column is a layer, input on the left, output on the right; from top to bottom its singular values, strongest first, relative to the largest of that layer. Columns that fade quickly concentrate on few directions; dark to the bottom means that all directions are used alike.",
+  random: "Each column is a layer, input on the left, output on the right; each cell compares a singular value with that of a random matrix of the same shape and Frobenius norm (the baseline): orange is stronger than chance, blue weaker, blank the same. Layers without a baseline stay empty.",
+};
+
+function drawDepth() {
+  const columns = atlas.layers.map((_, i) => i).filter((i) => atlas.layers[i].curves.spectrum
+    && (depth.views || !atlas.layers[i].view_of) && (depth.diagonals || atlas.layers[i].kind !== "diagonal"));
+  const rows = depthRows(columns);
+  const cells = rows.map((row) => columns.map((i) => depthCell(atlas.layers[i].curves.spectrum, row)));
+  const random = depth.scale === "random";
+  const few = columns.length <= Math.max(4, Math.floor(byId("depth-plot").clientWidth / 95));
+  const mark = (layer) => (layer.kind === "diagonal" ? "◇ " : layer.view_of ? "› " : "");
+  const shorten = (text) => (text.length > 22 ? "…" + text.slice(-21) : text);
+  const trace = {
+    type: "heatmap", z: cells.map((line) => line.map((cell) => cell[0])), xgap: columns.length < 80 ? 2 : 0, hoverongaps: false,
+    text: cells.map((line) => line.map((cell, c) => `<b>${plain(atlas.layers[columns[c]].name)}</b><br>${atlas.layers[columns[c]].kind} ${atlas.layers[columns[c]].shape.join(" × ")}<br>${cell[1]}`)),
+    hovertemplate: "%{text}<extra></extra>", colorscale: random ? ramp() : "Cividis", zmin: random ? -2 : -3, zmax: random ? 2 : 0,
+    colorbar: random
+      ? { tickvals: [-2, -1, 0, 1, 2], ticktext: ["≤ ¼×", "½×", "1×", "2×", "≥ 4×"], title: { text: "σ / random", side: "right" } }
+      : { tickvals: [-3, -2, -1, 0], ticktext: ["≤ 10⁻³", "10⁻²", "10⁻¹", "1"], title: { text: "σ / σ<sub>1</sub>", side: "right" } },
+  };
+  Object.assign(trace.colorbar, { thickness: 10, outlinewidth: 0, tickfont: { size: 11 } });
+  const x = few
+    ? axis("", { tickvals: columns.map((_, c) => c), ticktext: columns.map((i) => mark(atlas.layers[i]) + plain(shorten(atlas.layers[i].name))), showgrid: false })
+    : axis("layer, in depth order", { showgrid: false, tickvals: undefined, tickmode: "auto" });
+  const y = axis(depth.rows === "share" ? "position in the spectrum (share of the rank)" : "singular index i",
+    Object.assign({ autorange: "reversed", showgrid: false }, depthTicks(rows)));
+  Plotly.react("depth-plot", [trace], layout({ xaxis: x, yaxis: y, hovermode: "closest", showlegend: false, margin: { l: 56, r: 4, t: 8, b: 40 } }), plotOptions);
+  const node = byId("depth-plot");
+  node.removeAllListeners("plotly_click");
+  node.on("plotly_click", (event) => openCard(columns[event.points[0].pointIndex[1]]));
+  byId("depth-caption").textContent = captions[depth.scale] + (columns.length ? " A click on a column opens its layer." : " No layer is chosen.");
+}
+
+function startDepth() {
+  const drawn = atlas.layers.filter((layer) => layer.curves.spectrum);
+  if (!drawn.length) return;
+  byId("depth").hidden = false;
+  const whole = drawn.filter((layer) => !layer.view_of && layer.kind !== "diagonal");
+  depth.views = depth.diagonals = !whole.length;
+  const tools = byId("depth-tools");
+  const pick = (name) => (value) => { depth[name] = value; drawDepth(); };
+  tools.append(choice("colour", [["largest", "Relative to the largest"], ["random", "Against random"]], depth.scale, pick("scale")),
+    choice("rows", [["index", "By index"], ["share", "By share of the rank"]], depth.rows, pick("rows")));
+  if (drawn.some((layer) => layer.view_of)) tools.append(checkbox("parts of layers (heads) ›", depth.views, pick("views")));
+  if (drawn.some((layer) => layer.kind === "diagonal")) tools.append(checkbox("diagonal maps ◇", depth.diagonals, pick("diagonals")));
+  repaint.set(byId("depth-plot"), drawDepth);
+  drawDepth();
+}

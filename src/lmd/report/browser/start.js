@@ -1,0 +1,52 @@
+"use strict";
+function drawPicture(canvas, pixels, width) {
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height);
+  pixels.forEach((value, i) => image.data.set([...diverging(value / 999), 255], 4 * i));
+  context.putImageData(image, 0, 0);
+}
+
+function startPictures() {
+  const seen = atlas.pictures;
+  if (!seen) return;
+  byId("pictures").hidden = false;
+  const canvases = seen.pixels.map((_, i) => el("canvas", { width: seen.width, height: seen.height, role: "img", "aria-label": `right singular vector ${i + 1}` }));
+  byId("picture-grid").append(...canvases.map((canvas, i) => el("div", {}, el("b", {}, "σ", el("sub", {}, String(i + 1))), ` ${fmt(seen.sigma[i])}`, canvas)));
+  const bar = el("span", { class: "scale" });
+  const guess = seen.declared ? "" : ` Drawn as ${seen.height} × ${seen.width} because ${seen.height * seen.width} inputs make a square; if the inputs are not pictures, the layout means nothing.`;
+  byId("picture-caption").append(`Right singular vectors of ${atlas.layers[seen.layer].name}, strongest first: the input patterns it answers to most. Orange pixels count for, blue against; zero is the background, and a random layer would show no pattern.${guess} One scale for all: −${fmt(seen.largest)}`, bar, `${fmt(seen.largest)} (unit 1). The overall sign is a convention, and vectors with nearly equal σ can be mixed freely.`);
+  const draw = () => {
+    canvases.forEach((canvas, i) => drawPicture(canvas, seen.pixels[i]));
+    bar.style.background = `linear-gradient(90deg,${[-1, -0.5, 0, 0.5, 1].map((t) => rgb(diverging(t))).join(",")})`;
+  };
+  repaint.set(byId("picture-grid"), draw);
+  draw();
+}
+
+function startNavigation() {
+  for (const section of document.querySelectorAll("main>section:not([hidden])")) {
+    const title = section.querySelector("h2");
+    byId("nav").append(el("a", { href: "#" + section.id }, title.textContent));
+  }
+}
+
+// on paper: light, and with every layer open when they are few
+function startPrinting() {
+  let before = null;
+  addEventListener("beforeprint", () => {
+    before = root.dataset.theme;
+    if (cards.length <= 24) cards.forEach((card, i) => { card.open = true; fillCard(card, atlas.layers[i]); });
+    for (const more of document.querySelectorAll("header details")) more.open = true;
+    setTheme("light");
+  });
+  addEventListener("afterprint", () => before && setTheme(before));
+}
+
+startTheme();
+startDepth();
+startClouds();
+startPictures();
+startCards();
+startTable();
+startNavigation();
+startPrinting();

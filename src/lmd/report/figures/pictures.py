@@ -1,0 +1,60 @@
+"""Right singular vectors of the first layer, as the pictures they answer to."""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmd.report.numbers import compact
+
+__all__ = ["pictures"]
+
+_GRID = 999
+_MOST_VECTORS = 32
+_MOST_PIXELS = 64 * 64
+
+
+
+def pictures(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, NDArray[Any]]]) -> dict[str, Any] | None:
+    """The leading right singular vectors of the first layer, if its inputs can be laid out as a picture.
+
+    Returns:
+        Position of the layer, height, width, singular values, integer pixels, their common unit, and whether the
+        document says that inputs are pictures (else it is a guess from a square number); None when there is nothing.
+    """
+    layers: Sequence[Mapping[str, Any]] = document.get("layers", ())
+    first = next((i for i, layer in enumerate(layers) if _may_read_pictures(layer)), None)
+    if first is None:
+        return None
+    size = _size(document, layers[first]["shape"][1])
+    found = arrays(layers[first]["name"])
+    Vh, S = found.get("Vh"), found.get("S")
+    if size is None or Vh is None or S is None or Vh.ndim != 2 or Vh.shape[1] != size[0] * size[1]:
+        return None
+    vectors = np.asarray(Vh, dtype=np.float64)[:_MOST_VECTORS]
+    largest = float(np.abs(vectors).max(initial=0.0)) or 1.0
+    pixels = np.round(vectors * (_GRID / largest)).astype(int)
+    return {
+        "layer": first,
+        "height": size[0],
+        "width": size[1],
+        "declared": "picture" in document.get("network", {}),
+        "sigma": compact(np.asarray(S, dtype=np.float64)[: len(vectors)].tolist(), 4),
+        "largest": compact(largest, 3),
+        "pixels": pixels.tolist(),
+    }
+
+
+def _may_read_pictures(layer: Mapping[str, Any]) -> bool:
+    return not layer.get("view_of") and layer.get("kind") != "diagonal" and len(layer.get("shape", ())) == 2
+
+
+def _size(document: Mapping[str, Any], inputs: int) -> tuple[int, int] | None:
+    declared = document.get("network", {}).get("picture")
+    if declared:
+        height, width = declared
+        return (height, width) if height * width == inputs else None
+    side = isqrt(inputs)
+    return (side, side) if side * side == inputs and 9 <= inputs <= _MOST_PIXELS else None

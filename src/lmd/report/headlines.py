@@ -1,0 +1,91 @@
+"""What a document says in a few sentences; every one is computed from it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from lmd.report.numbers import count, number_text, percent
+
+__all__ = ["Headline", "headlines", "lead"]
+
+Headline = tuple[str, str, str]
+
+
+def lead(document: Mapping[str, Any]) -> str:
+    """The first line of the page: coverage."""
+    coverage = document.get("coverage", {})
+    parameters = coverage.get("parameters", 0)
+    if not parameters:
+        return "No trainable parameter was found, so there is nothing to decompose."
+    accounted = coverage.get("accounted")
+    rest = (
+        "the rest is listed below with its reason"
+        if accounted == 1
+        else f"only {percent(accounted)} is accounted for: what is missing below has no reason"
+    )
+    if coverage.get("decomposed") == 1:
+        return f"All of {count(parameters, 'parameter')} lie inside a decomposed matrix."
+    return f"{percent(coverage.get('decomposed'))} of {count(parameters, 'parameter')} lie inside a decomposed matrix; {rest}."
+
+
+def headlines(document: Mapping[str, Any]) -> list[Headline]:
+    """Number, what it is, and what to compare it with."""
+    layers = [layer for layer in document.get("layers", ()) if not layer.get("failed")]
+    failed = len(document.get("layers", ())) - len(layers)
+    found = [_layers(layers, failed), _spikes(layers), _gain(layers), _concentration(layers), _accuracy(document)]
+    return [headline for headline in found if headline]
+
+
+def _layers(layers: Sequence[Mapping[str, Any]], failed: int) -> Headline:
+    views = sum(1 for layer in layers if layer.get("view_of"))
+    parts = [f"{count(views, 'view')} of a part of a layer, such as a head, among them"] * bool(views)
+    parts += [f"{count(failed, 'layer')} failed"] * bool(failed)
+    return number_text(len(layers)), "matrix decomposed" if len(layers) == 1 else "matrices decomposed", "; ".join(parts)
+
+
+def _measured(layers: Iterable[Mapping[str, Any]], key: str) -> list[tuple[Mapping[str, Any], float, float | None]]:
+    """Layer, value and baseline where there is a number; views are left out, their layer counts."""
+    rows = []
+    for layer in layers:
+        finding = layer.get("findings", {}).get(key, {})
+        value, baseline = finding.get("value"), finding.get("baseline")
+        if isinstance(value, (int, float)) and not layer.get("view_of") and layer.get("kind") != "diagonal":
+            rows.append((layer, value, baseline if isinstance(baseline, (int, float)) else None))
+    return rows
+
+
+def _spikes(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
+    rows = _measured(layers, "spikes")
+    if not rows:
+        return None
+    above = sum(1 for _, value, _ in rows if value > 0)
+    layer, most, _ = max(rows, key=lambda row: row[1])
+    label = "have directions stronger than noise alone would give"
+    return f"{above} of {len(rows)}", f"layers {label}", f"most in {layer['name']}: {number_text(most)}" if most else ""
+
+
+def _gain(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
+    return _extreme(layers, "spectral_norm", max, "times: the largest stretch of an input", "\N{MULTIPLICATION SIGN}")
+
+
+def _concentration(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
+    return _extreme(layers, "stable_rank", min, "directions carry the most concentrated layer (stable rank)", "")
+
+
+def _extreme(
+    layers: Sequence[Mapping[str, Any]], key: str, choose: Callable[..., Any], label: str, sign: str
+) -> Headline | None:
+    """The layer that differs most from its baseline in one finding."""
+    rows = [row for row in _measured(layers, key) if row[2]]
+    if not rows:
+        return None
+    layer, value, baseline = choose(rows, key=lambda row: row[1] / row[2])
+    return f"{sign}{number_text(value)}", label, f"in {layer['name']}; a random one of its shape: {number_text(baseline)}"
+
+
+def _accuracy(document: Mapping[str, Any]) -> Headline | None:
+    training = document.get("training") or {}
+    held_out, seen = training.get("accuracy_test"), training.get("accuracy_train")
+    if not isinstance(held_out, (int, float)):
+        return None
+    compared = f"{percent(seen)} of those it was trained on" if isinstance(seen, (int, float)) else ""
+    return percent(held_out), "of unseen examples classified rightly", compared

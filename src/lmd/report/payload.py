@@ -1,0 +1,105 @@
+"""The document as the browser reads it: few digits, few bytes, no key twice."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from lmd.report.figures.drawing import Layer, figures
+from lmd.report.figures.pictures import pictures
+from lmd.report.figures.projection import clouds
+from lmd.report.numbers import compact
+
+__all__ = ["as_script", "finding_keys", "payload"]
+
+_CURVE_BUDGET = 1_400_000  # bytes for all curves of a page; a number takes about six
+_MOST_POINTS, _FEWEST_POINTS = 120, 8
+_DIRECTIONS = ("exact", "estimate", "upper", "lower")
+_ABOUT_COMPUTATION = ("confidence", "alternatives", "note", "method", "residual", "orthogonality_defect")
+
+
+def payload(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, NDArray[Any]]]) -> dict[str, Any]:
+    """Everything that the page's script draws."""
+    layers = document.get("layers", ())
+    keys = finding_keys(document)
+    reasons: dict[str, int] = {"": 0}
+    points = min(_MOST_POINTS, max(_FEWEST_POINTS, _CURVE_BUDGET // (6 * 6 * max(len(layers), 1))))
+    held = [arrays(layer["name"]) for layer in layers]
+    glossary = document.get("glossary", {})
+    return {
+        "keys": keys,
+        "units": [glossary.get(key, {}).get("unit") or _unit(layers, key) for key in keys],
+        "meanings": [glossary.get(key, {}).get("meaning", "") for key in keys],
+        "layers": [
+            _layer(one, keys, reasons, _curves(one, found, points)) for one, found in zip(layers, held, strict=True)
+        ],
+        "reasons": list(reasons),
+        "figures": {key: figure.said() for key, figure in figures().items()},
+        "clouds": clouds(enumerate(held)),
+        "pictures": pictures(document, arrays),
+    }
+
+
+def finding_keys(document: Mapping[str, Any]) -> list[str]:
+    """The keys of the glossary, then any other that a layer has, in the order met."""
+    keys = dict.fromkeys(document.get("glossary", {}))
+    for layer in document.get("layers", ()):
+        keys.update(dict.fromkeys(layer.get("findings", {})))
+    return list(keys)
+
+
+def as_script(data: Any) -> str:
+    """JSON that is safe between script tags, whatever the names are made of."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _unit(layers: Iterable[Layer], key: str) -> str:
+    return next((layer["findings"][key].get("unit", "") for layer in layers if key in layer.get("findings", {})), "")
+
+
+def _curves(layer: Layer, arrays: Mapping[str, NDArray[Any]], points: int) -> dict[str, Any]:
+    drawn = ((key, figure.draw(layer, arrays, points)) for key, figure in figures().items())
+    return {key: drawing for key, drawing in drawn if drawing is not None}
+
+
+def _layer(layer: Layer, keys: list[str], reasons: dict[str, int], curves: dict[str, Any]) -> dict[str, Any]:
+    findings = layer.get("findings", {})
+    small: dict[str, Any] = {
+        "name": layer["name"],
+        "kind": layer.get("kind", ""),
+        "shape": list(layer.get("shape", ())),
+        "findings": [_finding(findings[key], reasons) if key in findings else 0 for key in keys],
+        "curves": curves,
+    }
+    if layer.get("view_of"):
+        small["view_of"] = layer["view_of"]
+    if layer.get("failed"):
+        small["failed"] = layer.get("reason") or "no reason was given"
+    about = {name: _plain(layer[name]) for name in _ABOUT_COMPUTATION if layer.get(name) not in (None, "", [], ())}
+    rank = layer.get("rank")
+    return small | ({"about": about} if about else {}) | ({"rank": rank} if rank is not None else {})
+
+
+def _plain(value: Any) -> Any:
+    return compact(value, 3) if isinstance(value, (int, float)) else value
+
+
+def _finding(finding: Mapping[str, Any], reasons: dict[str, int]) -> list[Any]:
+    """Value, baseline, error, direction, reason; what is missing at the end is cut."""
+    reason = reasons.setdefault(finding.get("reason") or "", len(reasons))
+    value, baseline = finding.get("value"), finding.get("baseline")
+    value, baseline = _short(value), _short(baseline)
+    direction = _DIRECTIONS.index(finding.get("direction") or "exact")
+    row = [value, baseline, compact(finding.get("error"), 2), direction, reason]
+    while row and row[-1] in (None, 0) and len(row) > 1:
+        row.pop()
+    return row
+
+
+def _short(value: Any) -> Any:
+    """A number; of a curve its length, first and last value, since the figure shows the rest."""
+    if not isinstance(value, (list, tuple)):
+        return compact(value)
+    return [len(value), *compact([value[0], value[-1]])] if value else None
