@@ -163,9 +163,9 @@ def _plain(value: object) -> object:
         return value if isfinite(value) else str(value)
     if isinstance(value, int):
         return value
-    if isinstance(value, list | tuple) and 0 < len(value) <= _LONGEST_LIST:
-        if all(isinstance(entry, int | float | str | bytes) for entry in value):
-            return [_plain(entry) for entry in value]
+    short = isinstance(value, list | tuple) and 0 < len(value) <= _LONGEST_LIST
+    if short and all(isinstance(entry, int | float | str | bytes) for entry in value):
+        return [_plain(entry) for entry in value]
     return None
 
 

@@ -2,12 +2,14 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from lmd.sources.archive import Archive
 from lmd.sources.errors import UnreadableModelError
-from lmd.sources.file_head import looks_like
+from lmd.sources.file_head import first_bytes, looks_like
+from lmd.sources.formats import source
 from lmd.sources.reading import TensorRecord
 from lmd.sources.tensor_names import without_wrappers
 
@@ -64,6 +66,14 @@ def _archive(path: str, raw: list[tuple[str, tuple[int, ...], str]], metadata: d
     return Archive(records, facts=facts, files=(path,))
 
 
+def _accepts(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    head = first_bytes(str(path), 9)
+    return path.suffix == ".safetensors" or (len(head) == 9 and head[8:] == b"{")
+
+
+@source("safetensors", accepts=_accepts, header=read_header)
 def read(path: str) -> Archive:
     """Read the header and give each tensor a loader that maps the file only while it reads.
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
+from pathlib import Path as FilePath
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ import torch
 from lmd.sources.archive import Archive
 from lmd.sources.checkpoint_tree import CheckpointTree, Path, common_path, sort_out
 from lmd.sources.errors import UnreadableModelError
+from lmd.sources.file_head import first_bytes
+from lmd.sources.formats import source
 from lmd.sources.loaders import Combined, FileTensor, Held, Loader
 from lmd.sources.reading import Role, TensorRecord
 from lmd.sources.tensor_names import without_wrappers
@@ -34,6 +37,16 @@ def read_header(path: str) -> Archive:
     return replace(read(path), loaders={})
 
 
+_SUFFIXES = frozenset({".pt", ".pth", ".th", ".ckpt", ".bin", ".tar", ".jit", ".pkl"})
+
+
+def _accepts(path: FilePath) -> bool:
+    return path.is_file() and (
+        path.suffix in _SUFFIXES or first_bytes(str(path), 4) in (b"PK\x03\x04", b"\x80\x02\x8a\x0a")
+    )
+
+
+@source("torch checkpoint", accepts=_accepts, header=read_header)
 def read(path: str) -> Archive:
     """Find every tensor of a checkpoint.
 

@@ -9,7 +9,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import torch
 
@@ -73,7 +73,7 @@ class _DtypeState:
 class _Named:
     """Stands for a class that is only ever an argument; building one keeps nothing."""
 
-    def __new__(cls, *_: object) -> "_Named":
+    def __new__(cls, *_: object) -> Self:
         return super().__new__(cls)
 
     def __setstate__(self, state: object) -> None:
