@@ -8,6 +8,7 @@ from torch import nn
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import load_kinds, matrices_of
 from lmd.sources.network import Network
+from lmd.sources.reading import Reading
 
 __all__ = ["Walk", "walk"]
 
@@ -29,11 +30,14 @@ def walk(network: Network) -> Walk:
     """Ask the kinds about every module, parents first; a tensor taken by a parent is not taken again."""
     load_kinds()
     layers: list[LayerMatrix] = []
-    taken: set[str] = set()
+    # a tied tensor is decomposed once, under its first name
+    taken = {record.name for record in network.records if record.role == "tied"}
+    twins = _twins(network)
     reasons: dict[str, str] = {}
     for place, module in network.skeleton.named_modules():
         path = network.names.get(place, place)
-        rows = [_read(row, path, network) for row in _rows(module, path, network) if not taken >= set(row.loader.tensors)]
+        fresh = (row for row in _rows(module, path, network) if not taken >= set(row.loader.tensors))
+        rows = [_noted(row, network.readings.get(path), twins) for row in fresh]
         layers.extend(rows)
         taken.update(name for row in rows for name in row.loader.tensors)
         reasons.update(_reasons(module, path, network))
@@ -48,11 +52,21 @@ def _rows(module: nn.Module, path: str, network: Network) -> Iterator[LayerMatri
         return
 
 
-def _read(row: LayerMatrix, path: str, network: Network) -> LayerMatrix:
-    reading = network.readings.get(path)
+def _twins(network: Network) -> dict[str, list[str]]:
+    twins: dict[str, list[str]] = {}
+    for record in network.records:
+        if record.role == "tied":
+            original = record.reason.removeprefix("same tensor as ").partition(",")[0]
+            twins.setdefault(original, []).append(record.name)
+    return twins
+
+
+def _noted(row: LayerMatrix, reading: Reading | None, twins: Mapping[str, list[str]]) -> LayerMatrix:
+    tied = ", ".join(twin for name in row.loader.tensors for twin in twins.get(name, ()))
+    texts = (row.note, reading.reason if reading else "", f"tied: serves as {tied} too" if tied else "")
+    note = "; ".join(text for text in texts if text)
     if reading is None:
-        return row
-    note = "; ".join(text for text in (row.note, reading.reason) if text)
+        return replace(row, note=note)
     return replace(row, confidence=reading.confidence, alternatives=reading.alternatives, note=note)
 
 

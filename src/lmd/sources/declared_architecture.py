@@ -89,7 +89,7 @@ def _built(config: Mapping[str, Any]) -> nn.Module:
     settings = {key: value for key, value in config.items() if key not in _REMOTE}
     declared = transformers.AutoConfig.for_model(**settings)
     names = config.get("architectures") or []
-    model_class = getattr(transformers, names[0], None) if names and isinstance(names[0], str) else None
+    model_class: Any = getattr(transformers, names[0], None) if names and isinstance(names[0], str) else None
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         if inspect.isclass(model_class) and issubclass(model_class, transformers.PreTrainedModel):
             return model_class(declared)

@@ -25,6 +25,7 @@ class TensorRecord:
         role: what it is to the network.
         reason: why it has that role, in words; empty for parameters.
         file_name: the name in the file when it differs.
+        tied_to: for a tied tensor the name it is decomposed under.
     """
 
     name: str
@@ -33,6 +34,7 @@ class TensorRecord:
     role: Role = "parameter"
     reason: str = ""
     file_name: str = ""
+    tied_to: str = ""
 
     @property
     def elements(self) -> int:

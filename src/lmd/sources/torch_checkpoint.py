@@ -79,13 +79,15 @@ def _archive(path: str, root: object, contents: Contents | None) -> Archive:
     first: dict[object, str] = {}
     for named in _named(tree):
         loader, reason = _loader(named, path, contents)
-        role, why = named.role, reason or named.reason
+        role: Role = named.role
+        twin = ""
+        why = reason or named.reason
         key = _identity(loader)
         if role == "parameter" and key is not None and first.setdefault(key, named.name) != named.name:
-            role, why = "tied", f"same tensor as {first[key]}"
+            role, why, twin = "tied", f"same tensor as {first[key]}", first[key]
         file_name = named.in_file if named.in_file != named.name else ""
         records.append(
-            TensorRecord(named.name, _shape(named.tensor), _dtype(named.tensor, loader), role, why, file_name)
+            TensorRecord(named.name, _shape(named.tensor), _dtype(named.tensor, loader), role, why, file_name, twin)
         )
         if loader is not None:
             loaders[named.name] = loader

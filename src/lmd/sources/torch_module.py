@@ -105,7 +105,7 @@ def _record(name: str, tensor: Tensor, kind: str, first: str) -> TensorRecord:
     if kind == "buffer":
         return TensorRecord(name, shape, dtype, "buffer", "kept by the module, not trained")
     if first != name:
-        return TensorRecord(name, shape, dtype, "tied", f"same tensor as {first}")
+        return TensorRecord(name, shape, dtype, "tied", f"same tensor as {first}", tied_to=first)
     return TensorRecord(name, shape, dtype)
 
 

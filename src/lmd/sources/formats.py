@@ -1,0 +1,69 @@
+"""The formats a path may have: each says what it accepts, how to read its header, and how to read it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from lmd.sources.archive import Archive
+from lmd.sources.errors import UnreadableModelError
+
+__all__ = ["Format", "format_of", "source"]
+
+_OWN = ("safetensors_file", "hugging_face", "torch_checkpoint")
+"""In the order they are asked: the first two need no torch to look at a header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One kind of file or folder.
+
+    Attributes:
+        name: what people call it.
+        accepts: whether a path is of this format, by its first bytes or its content, not by its name alone.
+        read_header: names, shapes and types only.
+        read: the same with loaders.
+    """
+
+    name: str
+    accepts: Callable[[Path], bool]
+    read_header: Callable[[str], Archive]
+    read: Callable[[str], Archive]
+
+
+_formats: dict[str, Format] = {}
+
+
+def source(
+    name: str, *, accepts: Callable[[Path], bool], header: Callable[[str], Archive]
+) -> Callable[[Callable[[str], Archive]], Callable[[str], Archive]]:
+    """Register a reader: ``accepts`` chooses it, ``header`` serves ``lmd inspect``, the function reads."""
+
+    def add(read: Callable[[str], Archive]) -> Callable[[str], Archive]:
+        _formats[name] = Format(name, accepts, header, read)
+        return read
+
+    return add
+
+
+def format_of(path: Path) -> Format:
+    """The first format that accepts a path; formats are imported one by one until then.
+
+    Raises:
+        UnreadableModelError: none does.
+    """
+    for module in _OWN:
+        import_module(f"lmd.sources.{module}")
+        for known in _formats.values():
+            if known.accepts(path):
+                return known
+    for plugin in entry_points(group="lmd.sources"):
+        plugin.load()
+    for known in _formats.values():
+        if known.accepts(path):
+            return known
+    from lmd.sources.file_head import looks_like
+
+    words = looks_like(str(path)) if path.is_file() else "a folder of none of these"
+    raise UnreadableModelError(f"{path} is no format lmd reads ({', '.join(_formats)}); it is {words}.")

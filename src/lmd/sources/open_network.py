@@ -1,0 +1,174 @@
+"""Whatever a user brings, as a Network."""
+
+import importlib.util
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from lmd.sources.archive import Archive
+from lmd.sources.checksum import sha256_of_files
+from lmd.sources.errors import UnreadableModelError
+from lmd.sources.formats import format_of
+from lmd.sources.hub import fetch
+from lmd.sources.hugging_face import declared_skeleton
+from lmd.sources.network import Network
+from lmd.sources.parametrised import effective_loaders
+from lmd.sources.reading import TensorRecord
+from lmd.sources.rules import read_names, with_roles
+from lmd.sources.skeleton import skeleton_of
+from lmd.sources.torch_module import commonest_dtype, from_module
+
+__all__ = ["locate", "open_network"]
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+
+
+def open_network(
+    model: nn.Module | str | Path, *, kinds: Mapping[str, str] | None = None, builder: str | None = None
+) -> Network:
+    """Open a live module, a file, a Hugging Face folder or a Hub name ``owner/name[@revision]``.
+
+    Args:
+        model: what to open; an existing path goes before a Hub name.
+        kinds: glob of module paths to kind, where a bare file allows several readings.
+        builder: ``FILE.py:FUNCTION`` that returns the module for a bare checkpoint.
+
+    Raises:
+        UnreadableModelError: it cannot be read.
+        UnsafeModelError: reading it would run code from it.
+        ValueError: ``kinds`` or ``builder`` do not fit it.
+    """
+    if isinstance(model, nn.Module):
+        _refuse_for_declared(kinds, "a live module")
+        return from_module(model)
+    path = locate(str(model))
+    archive = format_of(path).read(str(path))
+    archive = replace(archive, records=with_roles(archive.records))
+    if builder is not None:
+        return _built(path, archive, builder)
+    config = archive.facts.get("config")
+    declared = declared_skeleton(config, _shapes(archive)) if isinstance(config, Mapping) and not kinds else None
+    if declared is not None:
+        return _declared(path, archive, *declared)
+    return _by_rules(path, archive, kinds)
+
+
+def locate(model: str) -> Path:
+    """An existing path, or the folder that a Hub name was fetched to.
+
+    Raises:
+        UnreadableModelError: neither is there.
+    """
+    path = Path(model).expanduser()
+    if path.exists():
+        return path
+    if _HUB_NAME.fullmatch(model) and not path.suffix:
+        return Path(fetch(model))
+    raise UnreadableModelError(
+        f"{model} does not exist; give a checkpoint file, a folder with weights, or a Hub name owner/name[@revision]."
+    )
+
+
+def _shapes(archive: Archive) -> dict[str, tuple[int, ...]]:
+    return {r.name: r.shape for r in archive.records if r.role in ("parameter", "buffer", "tied")}
+
+
+def _network(path: Path, archive: Archive, skeleton: nn.Module, **more: Any) -> Network:
+    loaders = dict(archive.loaders)
+    records = more.pop("records", archive.records)
+    fields: dict[str, Any] = {
+        "name": path.name,
+        "source": str(path),
+        "sha256": sha256_of_files(archive.files),
+        "dtype": commonest_dtype(records),
+        "skeleton": skeleton,
+        "records": records,
+        "loaders": {**loaders, **effective_loaders(loaders, more.pop("transposed", frozenset()))},
+        "facts": archive.facts,
+    }
+    return Network(**{**fields, **more})
+
+
+def _declared(path: Path, archive: Archive, skeleton: nn.Module, tied: Mapping[str, str]) -> Network:
+    by_name = {r.name: r for r in archive.records}
+    buffers = {name for name, _ in skeleton.named_buffers(remove_duplicate=False)}
+    records = [_as_declared(r, tied, buffers) for r in archive.records]
+    for name, original in tied.items():
+        if name not in by_name and original in by_name:
+            twin = by_name[original]
+            records.append(TensorRecord(name, twin.shape, twin.dtype, "tied", f"same tensor as {original}", tied_to=original))
+    return _network(path, archive, skeleton, records=tuple(records))
+
+
+def _as_declared(record: TensorRecord, tied: Mapping[str, str], buffers: set[str]) -> TensorRecord:
+    if record.role == "parameter" and record.name in tied:
+        original = tied[record.name]
+        return replace(record, role="tied", reason=f"same tensor as {original}, says config.json", tied_to=original)
+    if record.role == "parameter" and record.name in buffers:
+        return replace(record, role="buffer", reason="kept by the module, not trained")
+    return record
+
+
+def _by_rules(path: Path, archive: Archive, kinds: Mapping[str, str] | None) -> Network:
+    readings = read_names(archive.records, kinds)
+    skeleton, table = skeleton_of(readings)
+    transposed = frozenset(r.roles["weight"] for r in readings if r.kind == "transposed_kernel_matrix")
+    return _network(
+        path, archive, skeleton, names=table, readings={r.path: r for r in readings}, transposed=transposed
+    )
+
+
+def _refuse_for_declared(kinds: Mapping[str, str] | None, what: str) -> None:
+    if kinds:
+        raise ValueError(f"--kind is for bare checkpoints; {what} declares the kind of every layer itself.")
+
+
+def _built(path: Path, archive: Archive, builder: str) -> Network:
+    module = _called(builder)
+    missing = [n for n, _ in module.named_parameters() if n not in archive.loaders]
+    if missing:
+        raise ValueError(
+            f"{builder} has {len(missing)} parameters that {path.name} lacks, such as {missing[0]!r}; "
+            f"return the module the checkpoint was saved from."
+        )
+    state = {name: archive.loaders[name]() for name in module.state_dict() if name in archive.loaders}
+    try:
+        module.load_state_dict(state, strict=False)
+    except RuntimeError as fault:
+        raise ValueError(f"{path.name} does not fit the module of {builder}: {fault}") from fault
+    network = from_module(module.eval(), path.name)
+    others = tuple(r for r in archive.records if r.role == "optimiser")
+    return replace(
+        network,
+        source=str(path),
+        sha256=sha256_of_files(archive.files),
+        records=(*network.records, *others),
+        facts={**archive.facts, "builder": builder},
+    )
+
+
+def _called(builder: str) -> nn.Module:
+    file, _, function = builder.rpartition(":")
+    if not file or not function.isidentifier():
+        raise ValueError(f"builder={builder!r} must be FILE.py:FUNCTION, a function that returns the module.")
+    module = getattr(_imported(Path(file)), function, None)
+    if not callable(module):
+        raise ValueError(f"{file} has no function {function!r}; name the one that returns the module.")
+    built = module()
+    if not isinstance(built, nn.Module):
+        raise ValueError(f"{builder} returned {type(built).__name__}; it must return a torch.nn.Module.")
+    return built
+
+
+def _imported(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"lmd_builder_{file.stem}", file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise ValueError(f"builder file {file} does not exist or is no Python file; give FILE.py:FUNCTION.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
