@@ -71,10 +71,11 @@ class Options:
         if self.error is not None and not 0 <= self.error < 1:
             raise ValueError(f"error={self.error} must be at least 0 and below 1: the relative Frobenius error to allow.")
 
-    @property
-    def truncation(self) -> dict[str, Any]:
-        """The arguments that ``factors_of`` takes."""
-        rules = {k: getattr(self, k) for k in ("rank", "energy", "error") if getattr(self, k) is not None}
+    def truncation(self, full: int) -> dict[str, Any]:
+        """The arguments ``factors_of`` takes for a layer of this full rank; ``rank`` is a ceiling."""
+        if self.rank is not None:
+            return {"rank": min(self.rank, full)}
+        rules = {k: getattr(self, k) for k in ("energy", "error") if getattr(self, k) is not None}
         return rules or {"vectors": self.vectors}
 
 
@@ -194,9 +195,11 @@ def _activations(
 
 def _record(task: _Task) -> LayerRecord:
     layer = task.layer
+    if 0 in layer.shape:
+        return LayerRecord(_empty_entry(layer), Kept({}))
     generator = torch.Generator().manual_seed(task.options.seed + crc32(layer.name.encode()))
     try:
-        factors = factors_of(layer, generator=generator, **task.options.truncation)
+        factors = factors_of(layer, generator=generator, **task.options.truncation(min(layer.shape)))
         findings = list(_findings(factors, task.activations))
         return LayerRecord(_entry(layer, factors, findings), Kept(arrays_to_keep(factors, findings)))
     except _LAYER_FAULTS as fault:
@@ -207,11 +210,8 @@ def _findings(factors: Factors, activations: Activations | None) -> Iterator[Fin
     given: dict[type, Any] = {Factors: factors}
     if activations is not None:
         given[Activations] = activations
-    for name, chosen in analyses().items():
-        if 0 in factors.shape:
-            yield NotApplicable(layer=factors.layer, analysis=name, reason="the matrix has no entries")
-        else:
-            yield run(chosen, factors.layer, given)
+    for chosen in analyses().values():
+        yield run(chosen, factors.layer, given)
 
 
 def _described_layer(layer: LayerMatrix) -> dict[str, Any]:
@@ -246,6 +246,12 @@ def _entry(layer: LayerMatrix, factors: Factors, findings: list[Finding]) -> dic
 def _failed_entry(layer: LayerMatrix, reason: str) -> dict[str, Any]:
     unknown = dict.fromkeys(("method", "frobenius_norm", "residual", "orthogonality_defect", "remainder"))
     return {**_described_layer(layer), "rank": 0, **unknown, "failed": True, "reason": reason, "findings": {}}
+
+
+def _empty_entry(layer: LayerMatrix) -> dict[str, Any]:
+    reason = "the matrix has no entries"
+    absent = [NotApplicable(layer=layer.name, analysis=name, reason=reason) for name in analyses()]
+    return {**_failed_entry(layer, reason), "failed": False, "findings": findings_entry(list(absent))}
 
 
 def _watched(records: Iterable[LayerRecord], total: int, progress: Progress | None) -> Iterator[LayerRecord]:

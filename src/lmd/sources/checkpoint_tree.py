@@ -183,11 +183,16 @@ def _networks(groups: Mapping[Path, Mapping[str, Any]]) -> set[Path]:
 
 
 def _is_network(group: Mapping[str, Any]) -> bool:
-    return any(len(tensor.shape) >= 2 or key.endswith("weight") for key, tensor in group.items())
+    return any(_dimensions(tensor) >= 2 or key.endswith("weight") for key, tensor in group.items())
 
 
 def _is_line(tensor: Any) -> bool:
-    return len(tensor.shape) >= 1 and "uint8" not in str(tensor.dtype)
+    return _dimensions(tensor) >= 1 and "uint8" not in str(tensor.dtype)
+
+
+def _dimensions(tensor: Any) -> int:
+    # the shape of a nested tensor raises, its number of dimensions does not
+    return len(tensor.shape) if not hasattr(tensor, "ndim") else tensor.ndim
 
 
 def _is_remark(path: Path, group: Mapping[str, Any], networks: set[Path]) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lmd.sources import safetensors_file
 from lmd.sources.archive import Archive
 from lmd.sources.errors import UnreadableModelError
+from lmd.sources.formats import source
 from lmd.sources.reading import TensorRecord
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def read_header(folder: str) -> Archive:
     return _read(folder, loaders=False)
 
 
+@source("Hugging Face folder", accepts=Path.is_dir, header=read_header)
 def read(folder: str) -> Archive:
     """Read the headers of a folder's weight files, and give each tensor a loader.
 

@@ -1,7 +1,6 @@
 """Whatever a user brings, as a Network."""
 
 import importlib.util
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,21 +11,17 @@ from torch import nn
 
 from lmd.sources.archive import Archive
 from lmd.sources.checksum import sha256_of_files
+from lmd.sources.declared_architecture import declared_skeleton
 from lmd.sources.errors import UnreadableModelError
-from lmd.sources.formats import format_of
-from lmd.sources.hub import fetch
-from lmd.sources.hugging_face import declared_skeleton
+from lmd.sources.find import read_archive
 from lmd.sources.network import Network
 from lmd.sources.parametrised import effective_loaders
 from lmd.sources.reading import TensorRecord
-from lmd.sources.rules import read_names, with_roles
+from lmd.sources.rules import read_names
 from lmd.sources.skeleton import skeleton_of
 from lmd.sources.torch_module import commonest_dtype, from_module
 
-__all__ = ["locate", "open_network"]
-
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
-
+__all__ = ["open_network"]
 
 def open_network(
     model: nn.Module | str | Path, *, kinds: Mapping[str, str] | None = None, builder: str | None = None
@@ -46,32 +41,16 @@ def open_network(
     if isinstance(model, nn.Module):
         _refuse_for_declared(kinds, "a live module")
         return from_module(model)
-    path = locate(str(model))
-    archive = format_of(path).read(str(path))
-    archive = replace(archive, records=with_roles(archive.records))
+    path, archive = read_archive(str(model))
     if builder is not None:
         return _built(path, archive, builder)
     config = archive.facts.get("config")
-    declared = declared_skeleton(config, _shapes(archive)) if isinstance(config, Mapping) and not kinds else None
-    if declared is not None:
-        return _declared(path, archive, *declared)
+    if isinstance(config, Mapping) and not kinds:
+        declared = declared_skeleton(config, _shapes(archive))
+        archive = replace(archive, facts={**archive.facts, "architecture": declared.reason})
+        if declared.module is not None:
+            return _declared(path, archive, declared.module, declared.tied)
     return _by_rules(path, archive, kinds)
-
-
-def locate(model: str) -> Path:
-    """An existing path, or the folder that a Hub name was fetched to.
-
-    Raises:
-        UnreadableModelError: neither is there.
-    """
-    path = Path(model).expanduser()
-    if path.exists():
-        return path
-    if _HUB_NAME.fullmatch(model) and not path.suffix:
-        return Path(fetch(model))
-    raise UnreadableModelError(
-        f"{model} does not exist; give a checkpoint file, a folder with weights, or a Hub name owner/name[@revision]."
-    )
 
 
 def _shapes(archive: Archive) -> dict[str, tuple[int, ...]]:
@@ -83,7 +62,7 @@ def _network(path: Path, archive: Archive, skeleton: nn.Module, **more: Any) -> 
     records = more.pop("records", archive.records)
     fields: dict[str, Any] = {
         "name": path.name,
-        "source": str(path),
+        "source": archive.facts.get("repository", str(path)),
         "sha256": sha256_of_files(archive.files),
         "dtype": commonest_dtype(records),
         "skeleton": skeleton,

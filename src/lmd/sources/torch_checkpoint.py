@@ -78,20 +78,23 @@ def _archive(path: str, root: object, contents: Contents | None) -> Archive:
     loaders: dict[str, Loader] = {}
     first: dict[object, str] = {}
     for named in _named(tree):
-        loader, reason = _loader(named, path, contents)
-        role: Role = named.role
-        twin = ""
-        why = reason or named.reason
-        key = _identity(loader)
-        if role == "parameter" and key is not None and first.setdefault(key, named.name) != named.name:
-            role, why, twin = "tied", f"same tensor as {first[key]}", first[key]
-        file_name = named.in_file if named.in_file != named.name else ""
-        records.append(
-            TensorRecord(named.name, _shape(named.tensor), _dtype(named.tensor, loader), role, why, file_name, twin)
-        )
+        loader, reason = _loader(named.name, named.tensor, path, contents)
+        record = _record(named, loader, reason)
+        place = _place(loader) if record.role == "parameter" else None
+        if place is not None and (original := first.setdefault(place, record.name)) != record.name:
+            record = replace(record, role="tied", reason=f"same tensor as {original}")
+        records.append(record)
         if loader is not None:
             loaders[named.name] = loader
     return Archive(tuple(records), loaders, _facts(tree, contents), (path,))
+
+
+def _record(named: _Named, loader: Loader | None, reason: str) -> TensorRecord:
+    tensor = loader.tensor if isinstance(loader, Held) else named.tensor
+    shape = () if isinstance(tensor, torch.Tensor) and tensor.is_nested else tuple(tensor.shape)
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    in_file = named.in_file if named.in_file != named.name else ""
+    return TensorRecord(named.name, shape, dtype, named.role, reason or named.reason, in_file)
 
 
 def _named(tree: CheckpointTree) -> Iterator[_Named]:
@@ -121,29 +124,31 @@ def _join(path: Path, key: str) -> str:
     return ".".join((*path, key))
 
 
-def _loader(named: _Named, path: str, contents: Contents | None) -> tuple[Loader | None, str]:
-    tensor = named.tensor
+def _loader(name: str, tensor: Any, path: str, contents: Contents | None) -> tuple[Loader | None, str]:
+    """The tensor's loader, or None and why it has none."""
     if isinstance(tensor, ArrayState):
-        return _array_loader(named.name, tensor)
-    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout is not torch.strided:
-        return None, f"not a dense tensor ({type(tensor).__name__}, {tensor.layout})"
-    if tensor.is_quantized or tensor.is_nested:
-        return None, f"not a dense tensor ({tensor.dtype}, quantised or nested)"
+        return _array_loader(name, tensor)
+    if not _is_dense(tensor):
+        return None, f"not a dense tensor ({type(tensor).__name__}, {tensor.layout}, {tensor.dtype})"
     if contents is None:
-        return Held(named.name, tensor), ""
-    place = contents.pickle.places.get(tensor.untyped_storage()._cdata)
-    if place is None:
+        return Held(name, tensor), ""
+    if tensor.untyped_storage()._cdata not in contents.pickle.places:
         return None, "saved without its numbers"
-    loader = _file_tensor(named.name, path, tensor, contents)
+    loader = _file_tensor(name, path, tensor, contents)
     if tensor.is_conj():
         return Combined(torch.conj_physical, (loader,), loader.shape), ""
     return (Combined(torch.neg, (loader,), loader.shape) if tensor.is_neg() else loader), ""
 
 
+def _is_dense(tensor: torch.Tensor) -> bool:
+    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout is torch.strided
+    return plain and not tensor.is_quantized and not tensor.is_nested
+
+
 def _file_tensor(name: str, path: str, tensor: torch.Tensor, contents: Contents) -> FileTensor:
     place = contents.pickle.places[tensor.untyped_storage()._cdata]
     size, stride, element = tuple(tensor.shape), tensor.stride(), tensor.dtype.itemsize
-    start = tensor.storage_offset() * element
+    start = int(tensor.storage_offset()) * element
     last = sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if prod(size) else -1
     if start + (last + 1) * element > place.nbytes or prod(size) > contents.pickle.limit:
         raise UnreadableModelError(
@@ -175,20 +180,10 @@ def _array_loader(name: str, array: ArrayState) -> tuple[Loader | None, str]:
     return Held(name, torch.frombuffer(bytearray(array.data), dtype=dtype).reshape(array.shape)), ""
 
 
-def _identity(loader: Loader | None) -> object:
+def _place(loader: Loader | None) -> object:
     if not isinstance(loader, FileTensor) or not prod(loader.size):
         return None
     return loader.offset, loader.dtype, loader.size, loader.stride
-
-
-def _shape(tensor: Any) -> tuple[int, ...]:
-    return () if isinstance(tensor, torch.Tensor) and tensor.is_nested else tuple(tensor.shape)
-
-
-def _dtype(tensor: Any, loader: Loader | None) -> str:
-    if isinstance(loader, Held):
-        return str(loader.tensor.dtype).removeprefix("torch.")
-    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _facts(tree: CheckpointTree, contents: Contents | None) -> dict[str, object]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Self
 
 import torch
+from torch import _utils
 
 from lmd.sources.checkpoint_tree import Attributes
 from lmd.sources.errors import UnsafeModelError
@@ -34,7 +35,7 @@ MALFORMED = (
     TypeError,
     ValueError,
 )
-"""What a forged or damaged pickle makes the unpickler raise; it calls torch's rebuilders with whatever is in the file."""
+"""What a forged or damaged pickle makes the unpickler raise: it calls torch's rebuilders with what the file says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class RestrictedPickle:
             MALFORMED: it is damaged.
         """
         start = stream.tell()
-        sparse = getattr(torch._utils, "_sparse_tensors_to_validate", [])
+        sparse = getattr(_utils, "_sparse_tensors_to_validate", [])
         before = len(sparse)
         unpickler = _unpickler_class()(stream, encoding="bytes")
         unpickler.persistent_load = self._storage
@@ -239,7 +240,5 @@ def _globals(stream: BinaryIO, start: int) -> Iterator[str]:
 
 def _renamed(module: str, name: str = "") -> str:
     """Python 2's names in Python 3's words, as torch's unpickler translates them."""
-    from torch._utils import IMPORT_MAPPING, NAME_MAPPING
-
-    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+    module, name = _utils.NAME_MAPPING.get((module, name), (_utils.IMPORT_MAPPING.get(module, module), name))
     return f"{module}.{name}"
