@@ -20,7 +20,11 @@ _GLOSSARY = {
     "spectral_norm": ("σ_1", "Largest factor by which the layer stretches an input", "Golub & Van Loan 2013, 2.4"),
     "frobenius_norm": ("|W|_F", "Root of the sum of squared weights", "Golub & Van Loan 2013, 2.3"),
     "nuclear_norm": ("|W|_*", "Sum of the singular values", "Fan 1951"),
-    "smallest_gain": ("σ_r", "Smallest factor by which the layer stretches an input it can see", "Golub & Van Loan 2013"),
+    "smallest_gain": (
+        "σ_r",
+        "Smallest factor by which the layer stretches an input it can see",
+        "Golub & Van Loan 2013",
+    ),
     "condition_number": ("κ", "Largest over smallest gain", "Turing 1948"),
     "numerical_rank": ("r_num", "Directions above rounding", "Golub, Klema & Stewart 1976"),
     "stable_rank": ("r_s", "Energy in units of the strongest direction", "Rudelson & Vershynin 2007"),
@@ -61,7 +65,9 @@ def _findings(S: NDArray[Any], shape: tuple[int, int], baseline: NDArray[Any] | 
     }  # fmt: skip
 
 
-def _layer(name: str, W: NDArray[Any], rng: np.random.Generator, kind: str = "dense") -> tuple[dict[str, Any], dict[str, Any]]:
+def _layer(
+    name: str, W: NDArray[Any], rng: np.random.Generator, kind: str = "dense"
+) -> tuple[dict[str, Any], dict[str, Any]]:
     U, S, Vh = np.linalg.svd(W, full_matrices=False)
     random = np.linalg.svd(rng.standard_normal(W.shape), compute_uv=False)
     random *= np.linalg.norm(S) / np.linalg.norm(random)
@@ -148,10 +154,15 @@ def large(blocks: int = 37, width: int = 96) -> Made:
             W = rng.standard_normal(shape) + (left * strength) @ right / np.sqrt(max(shape))
             layer, arrays[name] = _layer(name, W * 0.05, rng, kind)
             layers.append(layer)
-            tensors += [_tensor(f"{name}.weight", shape), _tensor(f"{name}.bias", shape[:1], "vector", "a bias is a vector")]
+            tensors += [
+                _tensor(f"{name}.weight", shape),
+                _tensor(f"{name}.bias", shape[:1], "vector", "a bias is a vector"),
+            ]
             if part == "attention.query" and block < 3:
                 for head in range(4):
-                    view, arrays[f"{name}.{head}"] = _layer(f"{name}.{head}", W[24 * head : 24 * head + 24] * 0.05, rng, "query")
+                    view, arrays[f"{name}.{head}"] = _layer(
+                        f"{name}.{head}", W[24 * head : 24 * head + 24] * 0.05, rng, "query"
+                    )
                     layers.append(view | {"view_of": name})
         norm, held = _layer(f"encoder.layer.{block}.norm", np.diag(1 + 0.1 * rng.random(8)), rng, "diagonal")
         for finding in norm["findings"].values():
@@ -179,11 +190,25 @@ def odd() -> Made:
     rng = np.random.default_rng(2)
     nasty = "</script><img src=x onerror=alert(1)>&\"'`${1}\u2028 größe 层 {{css}}"
     one, held = _layer(nasty, np.array([[2.5]]), rng)
-    one["findings"]["unheard_of"] = {"value": [1.0, 2.0, float("nan")], "baseline": None, "error": None, "unit": "bit", "reason": nasty}
-    one["findings"]["spikes"] = {"value": None, "baseline": None, "error": None, "unit": "1", "reason": "too small to tell"}
+    one["findings"]["unheard_of"] = {
+        "value": [1.0, 2.0, float("nan")],
+        "baseline": None,
+        "error": None,
+        "unit": "bit",
+        "reason": nasty,
+    }
+    one["findings"]["spikes"] = {
+        "value": None,
+        "baseline": None,
+        "error": None,
+        "unit": "1",
+        "reason": "too small to tell",
+    }
     one["findings"]["spectral_norm"] |= {"direction": "upper", "error": None}
     bare = {"name": "bare", "kind": "dense", "shape": [3, 4], "singular_values": [3.0, 2.0, 0.0], "findings": {}}
-    document = _document(nasty, [one, bare, failed_layer("nan " + nasty)], [_tensor(nasty, (1, 1), "unsupported", nasty)])
+    document = _document(
+        nasty, [one, bare, failed_layer("nan " + nasty)], [_tensor(nasty, (1, 1), "unsupported", nasty)]
+    )
     document |= {"complete": False, "glossary": {}, "facts": {nasty: nasty}}
     return document, lambda name: held if name == nasty else {}
 

@@ -1,5 +1,6 @@
 """What a document says in a few sentences; every one is computed from it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,9 +38,15 @@ def headlines(document: Mapping[str, Any]) -> list[Headline]:
 
 def _layers(layers: Sequence[Mapping[str, Any]], failed: int) -> Headline:
     views = sum(1 for layer in layers if layer.get("view_of"))
-    parts = [f"{count(views, 'view')} of a part of a layer, such as a head, among them"] * bool(views)
+    kinds = Counter(str(layer.get("kind", "")).replace("_", " ") for layer in layers)
+    parts = [", ".join(f"{number} {kind}" for kind, number in kinds.most_common(4)) + ", …" * (len(kinds) > 4)]
+    parts += [f"{count(views, 'view')} of a part of a layer among them"] * bool(views)
     parts += [f"{count(failed, 'layer')} failed"] * bool(failed)
-    return number_text(len(layers)), "matrix decomposed" if len(layers) == 1 else "matrices decomposed", "; ".join(parts)
+    return (
+        number_text(len(layers)),
+        "matrix decomposed" if len(layers) == 1 else "matrices decomposed",
+        "; ".join(part for part in parts if part),
+    )
 
 
 def _measured(layers: Iterable[Mapping[str, Any]], key: str) -> list[tuple[Mapping[str, Any], float, float | None]]:
@@ -59,27 +66,39 @@ def _spikes(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
         return None
     above = sum(1 for _, value, _ in rows if value > 0)
     layer, most, _ = max(rows, key=lambda row: row[1])
-    label = "have directions stronger than noise alone would give"
-    return f"{above} of {len(rows)}", f"layers {label}", f"most in {layer['name']}: {number_text(most)}" if most else ""
+    label = "layer has" if len(rows) == 1 else "layers have"
+    label += " singular values beyond the edge where noise alone would end"
+    return f"{above} of {len(rows)}", label, f"most in {layer['name']}: {number_text(most)}" if most else ""
 
 
 def _gain(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
-    return _extreme(layers, "spectral_norm", max, "times: the largest stretch of an input", "\N{MULTIPLICATION SIGN}")
+    found = _extreme(layers, "spectral_norm", max)
+    if found is None:
+        return None
+    name, value, baseline = found
+    times = "\N{MULTIPLICATION SIGN}"
+    return f"{value}{times}", f"is the most that {name} stretches an input", _beside(f"{baseline}{times}", "highest")
 
 
 def _concentration(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
-    return _extreme(layers, "stable_rank", min, "directions carry the most concentrated layer (stable rank)", "")
+    found = _extreme(layers, "stable_rank", min)
+    if found is None:
+        return None
+    name, value, baseline = found
+    return value, f"is the stable rank of {name}: how many directions share its energy", _beside(baseline, "lowest")
 
 
-def _extreme(
-    layers: Sequence[Mapping[str, Any]], key: str, choose: Callable[..., Any], label: str, sign: str
-) -> Headline | None:
-    """The layer that differs most from its baseline in one finding."""
-    rows = [row for row in _measured(layers, key) if row[2]]
+def _beside(baseline: str, side: str) -> str:
+    return f"a random matrix like it: {baseline}; of all layers the {side} for its baseline"
+
+
+def _extreme(layers: Sequence[Mapping[str, Any]], key: str, choose: Callable[..., Any]) -> tuple[str, str, str] | None:
+    """Name, value and baseline of the layer that differs most from its baseline in one finding."""
+    rows = [(layer, value, baseline) for layer, value, baseline in _measured(layers, key) if baseline]
     if not rows:
         return None
     layer, value, baseline = choose(rows, key=lambda row: row[1] / row[2])
-    return f"{sign}{number_text(value)}", label, f"in {layer['name']}; a random one of its shape: {number_text(baseline)}"
+    return layer["name"], number_text(value), number_text(baseline)
 
 
 def _accuracy(document: Mapping[str, Any]) -> Headline | None:

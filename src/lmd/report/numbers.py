@@ -6,7 +6,11 @@ from typing import Any
 
 __all__ = ["compact", "count", "measured_text", "number_text", "percent"]
 
-_SIGNS = {"upper": "\N{LESS-THAN OR EQUAL TO} ", "lower": "\N{GREATER-THAN OR EQUAL TO} ", "estimate": "\N{ALMOST EQUAL TO} "}
+_SIGNS = {
+    "upper": "\N{LESS-THAN OR EQUAL TO} ",
+    "lower": "\N{GREATER-THAN OR EQUAL TO} ",
+    "estimate": "\N{ALMOST EQUAL TO} ",
+}
 _DIGITS = 4
 
 

@@ -19,7 +19,7 @@ _MEANINGS = {
     "unsupported": "no layer kind claims it",
     "failed": "failed",
 }
-_SUBSCRIPT = re.compile(r"_(?:\{([^}]*)\}|(\w+))")
+_SUBSCRIPT = re.compile(r"_(?:\{([^}]*)\}|([A-Za-z0-9]+|[^\w\s{]))")
 _COLUMNS = ("spectral_norm", "stable_rank", "rank_90", "spikes")
 
 
@@ -45,7 +45,7 @@ def coverage_html(coverage: Mapping[str, Any]) -> str:
     rows = "".join(_group(status, reason, rest[status, reason]) for status, reason in sorted(rest))
     return (
         f"{_bar(groups)}<details class=more><summary>{count(number, 'tensor')} not decomposed, and why</summary>"
-        '<div class=scroll><table class=plain><thead><tr><th scope=col>status<th scope=col>why<th scope=col class=num>tensors'
+        "<div class=scroll><table class=plain><thead><tr><th scope=col>status<th scope=col>why<th scope=col class=num>tensors"
         f"<th scope=col class=num>parameters<th scope=col>names</tr></thead><tbody>{rows}</tbody></table></div></details>"
     )
 
@@ -63,7 +63,9 @@ def _bar(groups: Mapping[tuple[str, str], list[Mapping[str, Any]]]) -> str:
         for s, n in sizes.items()
         if n
     )
-    return f'<div class=bar aria-hidden=true>{parts}</div><ul class=legend aria-label="parameters by status">{legend}</ul>'
+    return (
+        f'<div class=bar aria-hidden=true>{parts}</div><ul class=legend aria-label="parameters by status">{legend}</ul>'
+    )
 
 
 def _group(status: str, reason: str, tensors: list[Mapping[str, Any]]) -> str:
@@ -88,7 +90,10 @@ def provenance_line(document: Mapping[str, Any]) -> str:
     parts = [network.get("dtype"), network.get("sha256") and f"sha256 {network['sha256'][:12]}…"]
     parts += [f"{name} {made[name]}" for name in ("lmd", "torch") if made.get(name)]
     parts += [f"seed {made['seed']}"] * (made.get("seed") is not None)
-    parts += [str(made.get("started") or "")[:10], made.get("seconds") is not None and f"{number_text(made['seconds'])} s"]
+    parts += [
+        str(made.get("started") or "")[:10],
+        made.get("seconds") is not None and f"{number_text(made['seconds'])} s",
+    ]
     return " · ".join(escape(str(part)) for part in parts if part)
 
 
@@ -97,7 +102,8 @@ def provenance_html(document: Mapping[str, Any]) -> str:
     said = {name: document[name] for name in ("network", "provenance", "facts", "training") if document.get(name)}
     said["schema version"] = {"schema_version": document.get("schema_version")}
     blocks = "".join(
-        f"<section><h3>{escape(name)}</h3><dl>{''.join(_pairs(values, ''))}</dl></section>" for name, values in said.items()
+        f"<section><h3>{escape(name)}</h3><dl>{''.join(_pairs(values, ''))}</dl></section>"
+        for name, values in said.items()
     )
     return f"<details class=more><summary>Where this comes from</summary><div class=columns>{blocks}</div></details>"
 
@@ -117,7 +123,7 @@ def overview_html(document: Mapping[str, Any]) -> str:
     heads = "".join(_column(key, glossary.get(key, {})) for key in _COLUMNS)
     rows = "".join(_row(index, layer) for index, layer in enumerate(document.get("layers", ())))
     return (
-        '<table id=overview class=sortable><thead><tr><th scope=col class=num aria-sort=ascending><button>#</button>'
+        "<table id=overview class=sortable><thead><tr><th scope=col class=num aria-sort=ascending><button>#</button>"
         "<th scope=col><button>layer</button><th scope=col><button>kind</button><th scope=col class=num><button>out × in</button>"
         f"{heads}</tr></thead><tbody>{rows}</tbody></table>"
     )
@@ -127,13 +133,14 @@ def _column(key: str, entry: Mapping[str, Any]) -> str:
     unit = entry.get("unit") or "1"
     return (
         f'<th scope=col class=num title="{escape(entry.get("meaning", ""))}"><button>{escape(key.replace("_", " "))}'
-        f"</button><small>{symbol_html(entry.get('symbol', key))} [{escape(unit)}] <i>vs. random</i></small>"
+        f"</button><small>{symbol_html(entry.get('symbol', ''))} [{escape(unit)}] <i>vs. random</i></small>"
     )
 
 
 def _row(index: int, layer: Mapping[str, Any]) -> str:
     out, inputs = (*layer.get("shape", ()), 0, 0)[:2]
-    name = f'<a href="#L{index}">{escape(layer["name"])}</a>'
+    part = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} " if layer.get("view_of") else ""
+    name = f'{part}<a href="#L{index}">{escape(layer["name"])}</a>'
     start = (
         f"<tr><td class=num>{index + 1}<td class=name>{name}<td>{escape(layer.get('kind', ''))}"
         f"<td class=num data-v={out * inputs}>{out:,} × {inputs:,}"
@@ -154,7 +161,7 @@ def _cell(finding: Mapping[str, Any]) -> str:
 def glossary_html(keys: Iterable[str], glossary: Mapping[str, Mapping[str, Any]]) -> str:
     """What each finding is, in a line, and who defined it."""
     return "".join(
-        f'<div><dt><span id="y-{escape(key)}">{symbol_html(entry.get("symbol") or key)}</span> <code>{escape(key)}</code> '
+        f'<div><dt><span id="y-{escape(key)}">{symbol_html(entry.get("symbol", ""))}</span> <code>{escape(key)}</code> '
         f"<span class=dim>[{escape(entry.get('unit') or '1')}]</span></dt><dd>{escape(entry.get('meaning', ''))}"
         f"<small>{escape(entry.get('source', ''))}</small></dd></div>"
         for key, entry in ((key, glossary.get(key, {})) for key in keys)

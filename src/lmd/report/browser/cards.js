@@ -15,7 +15,7 @@ function ratioBar(value, baseline) {
   if (typeof value !== "number" || !(baseline > 0) || !(value > 0)) return "";
   const ratio = value / baseline;
   const length = Math.max(-50, Math.min(50, (Math.log2(ratio) * 50) / 3));
-  const bar = el("u", { style: `left:${length < 0 ? 50 + length : 50}%;width:${Math.max(1, Math.abs(length))}%;background:var(--${length < 0 ? "less" : "more"})` });
+  const bar = Math.abs(ratio - 1) < 0.005 ? "" : el("u", { style: `left:${length < 0 ? 50 + length : 50}%;width:${Math.max(1, Math.abs(length))}%;background:var(--${length < 0 ? "less" : "more"})` });
   const text = el("em", { style: length < 0 ? "left:calc(50% + .4em)" : "right:calc(50% + .4em)" }, `${ratio >= 100 ? fmt(Math.round(ratio)) : Number(ratio.toPrecision(2))}×`);
   return el("span", {}, bar, text);
 }
@@ -23,11 +23,11 @@ function ratioBar(value, baseline) {
 function findingRow(layer, finding, k) {
   const key = atlas.keys[k];
   const name = byId("y-" + key);
-  const symbol = name ? Array.from(name.childNodes, (node) => node.cloneNode(true)) : [key];
+  const symbol = name ? Array.from(name.childNodes, (node) => node.cloneNode(true)) : [];
   const reason = atlas.reasons[finding[4] || 0];
   const baseline = Array.isArray(finding[1]) ? "in grey there" : fmt(finding[1]);
   return el("tr", {},
-    el("td", {}, el("span", { class: "sym" }, ...symbol), " ", el("span", { class: "dim" }, key.replaceAll("_", " "))),
+    el("td", {}, key.replaceAll("_", " "), symbol.length ? el("span", { class: "sym" }, ...symbol) : ""),
     el("td", { class: "num", title: sides[finding[3] || 0] }, valueText(finding, key in layer.curves)),
     el("td", { class: "num dim", title: "random matrix of the same shape and Frobenius norm" }, baseline),
     el("td", { class: "ratio" }, ratioBar(finding[0], finding[1])),
@@ -68,14 +68,16 @@ function fillCard(card, layer) {
   if (text) body.append(el("p", { class: "about" }, text));
   const pair = el("div", { class: "pair" });
   body.append(pair);
+  const plots = [];
   for (const [key, drawing] of Object.entries(layer.curves)) {
     const figure = atlas.figures[key];
     const plot = el("div", { class: "plot", role: "img", "aria-label": `${figure.title} of ${layer.name}. ${figure.caption}` });
     pair.append(el("figure", {}, el("h3", {}, figure.title), plot, el("figcaption", {}, figure.caption)));
-    drawCurve(plot, key, drawing);
+    plots.push(() => drawCurve(plot, key, drawing));
   }
   if (!layer.curves.spectrum) pair.append(el("p", { class: "dim" }, "The spectrum of this layer was not stored."));
   body.append(findingsTable(layer));
+  plots.forEach((draw) => draw()); // only now are the widths final
 }
 
 const cards = atlas.layers.map((layer, i) => {

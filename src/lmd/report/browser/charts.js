@@ -10,9 +10,9 @@ function axis(title, extra) {
 
 function layout(extra) {
   return Object.assign({
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 54, r: 12, t: 8, b: 44 },
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 54, r: 12, t: 28, b: 44 },
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: color("ink") }, showlegend: true,
-    legend: { x: 1, y: 1.02, xanchor: "right", yanchor: "top", bgcolor: "rgba(0,0,0,0)", font: { size: 11 } },
+    legend: { x: 1, y: 1.01, xanchor: "right", yanchor: "bottom", orientation: "h", bgcolor: "rgba(0,0,0,0)", font: { size: 11 } },
     hoverlabel: { bgcolor: color("panel"), bordercolor: color("line"), font: { color: color("ink"), size: 12 } },
     hovermode: "x unified",
   }, extra);
@@ -43,13 +43,16 @@ function needsLog(drawing) {
   return values.length > 4 && values[0] > 25 * values[values.length >> 1];
 }
 
+const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000];
+const logTicks = (most) => { const tickvals = steps.filter((v) => v <= most); return { tickvals, ticktext: tickvals.map((v) => v.toLocaleString("en")) }; };
+
 function drawCurve(node, key, drawing) {
   const figure = atlas.figures[key];
   const draw = () => {
     const log = figure.log.includes("y") || (key === "spectrum" && needsLog(drawing));
     const floor = Math.max(...drawing.value) * 1e-4;
     const y = axis(figure.y, log ? { type: "log", dtick: 1, range: [Math.log10(floor), Math.log10(floor * 1.6e4)] } : { rangemode: "tozero" });
-    const x = axis(figure.x, figure.log.includes("x") && drawing.x.length > 1 ? { type: "log", dtick: "D2" } : {});
+    const x = axis(figure.x, figure.log.includes("x") && drawing.x.length > 1 ? Object.assign({ type: "log" }, logTicks(drawing.x[drawing.x.length - 1])) : {});
     if (drawing.x.length === 1) Object.assign(x, { tickvals: drawing.x });
     if (figure.shape === "bars") Object.assign(x, drawing.x.length <= 12 ? { tickvals: drawing.x } : {});
     Plotly.react(node, curveTraces(figure, drawing), layout({ xaxis: x, yaxis: y, barmode: "group", bargap: 0.25 }), plotOptions);
@@ -58,7 +61,7 @@ function drawCurve(node, key, drawing) {
   draw();
 }
 
-const depth = { scale: "largest", rows: "index", views: false, diagonals: false };
+const depth = { scale: "largest", rows: "index", order: "depth", views: false, diagonals: false };
 
 // the value of a curve at a fractional index, straight between the points kept
 function at(drawing, key, index) {
@@ -87,46 +90,86 @@ function depthCell(drawing, row) {
   if (value === null) return [null, ""];
   const shown = depth.scale === "random"
     ? (baseline > 0 && value > 0 ? Math.max(-2, Math.min(2, Math.log2(value / baseline))) : null)
-    : (drawing.value[0] > 0 ? Math.max(-3, Math.log10(Math.max(value / drawing.value[0], 1e-9))) : null);
+    : (drawing.value[0] > 0 ? Math.log10(Math.max(value / drawing.value[0], 1e-9)) : null);
   return [shown, `σ<sub>${Math.round(index)}</sub> = ${fmt(value)}<br>random: ${fmt(baseline)}`];
 }
 
 function depthTicks(rows) {
   if (depth.rows === "share") return { tickvals: [0, 12, 25, 37, 49], ticktext: ["0 %", "25 %", "50 %", "75 %", "100 %"] };
-  const wanted = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000].filter((v) => v <= rows[rows.length - 1]);
+  const wanted = steps.filter((v) => v <= rows[rows.length - 1]);
   const nearest = (v) => rows.reduce((best, row, j) => (Math.abs(row - v) < Math.abs(rows[best] - v) ? j : best), 0);
-  return { tickvals: wanted.map(nearest), ticktext: wanted.map(String) };
+  const apart = wanted.filter((v, t) => t === 0 || nearest(v) - nearest(wanted[t - 1]) > rows.length / 24);
+  return { tickvals: apart.map(nearest), ticktext: apart.map(String) };
+}
+
+// where the colours end: most cells differ by less than a thousand
+function lowest(cells) {
+  const seen = cells.flat().map((cell) => cell[0]).filter((v) => v !== null).sort((a, b) => a - b);
+  return Math.max(-3, Math.min(-0.6, seen[Math.floor(seen.length * 0.04)] ?? -3));
+}
+
+function shareTicks(low) {
+  const shares = [1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001].filter((v) => Math.log10(v) > low + 0.12);
+  const floor = Number((10 ** low).toPrecision(1));
+  return { tickvals: [...shares.map(Math.log10), low], ticktext: [...shares.map(String), "≤ " + floor] };
 }
 
 const captions = {
-  largest: "Each column is a layer, input on the left, output on the right; from top to bottom its singular values, strongest first, relative to the largest of that layer. Columns that fade quickly concentrate on few directions; dark to the bottom means that all directions are used alike.",
+  largest: "Each column is a layer, input on the left, output on the right; from top to bottom its singular values, strongest first, relative to the largest of that layer. A column that darkens early rests on few directions; one that stays bright to the bottom uses all of them alike.",
   random: "Each column is a layer, input on the left, output on the right; each cell compares a singular value with that of a random matrix of the same shape and Frobenius norm (the baseline): orange is stronger than chance, blue weaker, blank the same. Layers without a baseline stay empty.",
 };
 
-function drawDepth() {
+function depthColumns() {
   const columns = atlas.layers.map((_, i) => i).filter((i) => atlas.layers[i].curves.spectrum
     && (depth.views || !atlas.layers[i].view_of) && (depth.diagonals || atlas.layers[i].kind !== "diagonal"));
+  const kinds = [...new Set(columns.map((i) => atlas.layers[i].kind))];
+  return depth.order === "depth" ? columns : kinds.flatMap((kind) => columns.filter((i) => atlas.layers[i].kind === kind));
+}
+
+// names when there is room, else numbers; in the order by kind, the kind under its columns
+function depthNames(columns) {
+  const mark = (layer) => (layer.kind === "diagonal" ? "◇ " : layer.view_of ? "› " : "");
+  const shorten = (text) => (text.length > 22 ? "…" + text.slice(-21) : text);
+  const places = columns.map((_, c) => c);
+  if (columns.length <= Math.max(4, Math.floor(byId("depth-plot").clientWidth / 95))) {
+    return ["", { tickvals: places, ticktext: columns.map((i) => mark(atlas.layers[i]) + plain(shorten(atlas.layers[i].name))) }];
+  }
+  if (depth.order === "kind") {
+    const kinds = [...new Set(columns.map((i) => atlas.layers[i].kind))];
+    const middle = (kind) => { const own = places.filter((c) => atlas.layers[columns[c]].kind === kind); return (own[0] + own[own.length - 1]) / 2; };
+    return ["kind, each in depth order", { tickvals: kinds.map(middle), ticktext: kinds.map((kind) => plain(kind.replaceAll("_", " "))) }];
+  }
+  const step = Math.ceil(columns.length / 12);
+  const some = places.filter((c) => c % step === 0);
+  return ["number of the layer", { tickvals: some, ticktext: some.map((c) => String(columns[c] + 1)) }];
+}
+
+function kindBorders(columns) {
+  if (depth.order !== "kind") return [];
+  const borders = columns.map((_, c) => c).filter((c) => c > 0 && atlas.layers[columns[c]].kind !== atlas.layers[columns[c - 1]].kind);
+  return borders.map((c) => ({ type: "line", x0: c - 0.5, x1: c - 0.5, y0: 0, y1: 1, yref: "paper", line: { color: color("bg"), width: 4 } }));
+}
+
+function drawDepth() {
+  const columns = depthColumns();
   const rows = depthRows(columns);
   const cells = rows.map((row) => columns.map((i) => depthCell(atlas.layers[i].curves.spectrum, row)));
   const random = depth.scale === "random";
-  const few = columns.length <= Math.max(4, Math.floor(byId("depth-plot").clientWidth / 95));
-  const mark = (layer) => (layer.kind === "diagonal" ? "◇ " : layer.view_of ? "› " : "");
-  const shorten = (text) => (text.length > 22 ? "…" + text.slice(-21) : text);
+  const low = random ? -2 : lowest(cells);
   const trace = {
     type: "heatmap", z: cells.map((line) => line.map((cell) => cell[0])), xgap: columns.length < 80 ? 2 : 0, hoverongaps: false,
     text: cells.map((line) => line.map((cell, c) => `<b>${plain(atlas.layers[columns[c]].name)}</b><br>${atlas.layers[columns[c]].kind} ${atlas.layers[columns[c]].shape.join(" × ")}<br>${cell[1]}`)),
-    hovertemplate: "%{text}<extra></extra>", colorscale: random ? ramp() : "Cividis", zmin: random ? -2 : -3, zmax: random ? 2 : 0,
+    hovertemplate: "%{text}<extra></extra>", colorscale: random ? ramp() : "Cividis", zmin: low, zmax: random ? 2 : 0,
     colorbar: random
       ? { tickvals: [-2, -1, 0, 1, 2], ticktext: ["≤ ¼×", "½×", "1×", "2×", "≥ 4×"], title: { text: "σ / random", side: "right" } }
-      : { tickvals: [-3, -2, -1, 0], ticktext: ["≤ 10⁻³", "10⁻²", "10⁻¹", "1"], title: { text: "σ / σ<sub>1</sub>", side: "right" } },
+      : { ...shareTicks(low), title: { text: "σ / σ<sub>1</sub>", side: "right" } },
   };
   Object.assign(trace.colorbar, { thickness: 10, outlinewidth: 0, tickfont: { size: 11 } });
-  const x = few
-    ? axis("", { tickvals: columns.map((_, c) => c), ticktext: columns.map((i) => mark(atlas.layers[i]) + plain(shorten(atlas.layers[i].name))), showgrid: false })
-    : axis("layer, in depth order", { showgrid: false, tickvals: undefined, tickmode: "auto" });
+  const [title, names] = depthNames(columns);
+  const x = axis(title, { showgrid: false, ...names });
   const y = axis(depth.rows === "share" ? "position in the spectrum (share of the rank)" : "singular index i",
     Object.assign({ autorange: "reversed", showgrid: false }, depthTicks(rows)));
-  Plotly.react("depth-plot", [trace], layout({ xaxis: x, yaxis: y, hovermode: "closest", showlegend: false, margin: { l: 56, r: 4, t: 8, b: 40 } }), plotOptions);
+  Plotly.react("depth-plot", [trace], layout({ xaxis: x, yaxis: y, hovermode: "closest", showlegend: false, shapes: kindBorders(columns), margin: { l: 56, r: 4, t: 8, b: 40 } }), plotOptions);
   const node = byId("depth-plot");
   node.removeAllListeners("plotly_click");
   node.on("plotly_click", (event) => openCard(columns[event.points[0].pointIndex[1]]));
@@ -143,6 +186,7 @@ function startDepth() {
   const pick = (name) => (value) => { depth[name] = value; drawDepth(); };
   tools.append(choice("colour", [["largest", "Relative to the largest"], ["random", "Against random"]], depth.scale, pick("scale")),
     choice("rows", [["index", "By index"], ["share", "By share of the rank"]], depth.rows, pick("rows")));
+  if (new Set(drawn.map((layer) => layer.kind)).size > 1) tools.append(choice("order", [["depth", "In depth order"], ["kind", "Kind by kind"]], depth.order, pick("order")));
   if (drawn.some((layer) => layer.view_of)) tools.append(checkbox("parts of layers (heads) ›", depth.views, pick("views")));
   if (drawn.some((layer) => layer.kind === "diagonal")) tools.append(checkbox("diagonal maps ◇", depth.diagonals, pick("diagonals")));
   repaint.set(byId("depth-plot"), drawDepth);

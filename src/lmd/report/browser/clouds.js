@@ -26,7 +26,9 @@ function measure(cloud) {
   cloud.middle = low.map((v, a) => (v + high[a]) / 2);
   const half = low.map((v, a) => (high[a] - v) / 2);
   cloud.flat = Math.max(half[0], half[1], 1);
-  cloud.round = Math.max(Math.hypot(...half) * 0.85, 1);
+  let far = 1;
+  for (let i = 0; i < cloud.points.length; i += 3) far = Math.max(far, Math.hypot(...cloud.middle.map((m, a) => cloud.points[i + a] - m)));
+  cloud.round = 0.92 * far;
 }
 
 function drawAxes(context, cloud, size, scale) {
@@ -46,7 +48,8 @@ function drawAxes(context, cloud, size, scale) {
     context.textAlign = "left"; context.fillText(`↑ v₂   ${side(12, 1, -1)}`, 8, 16);
     return;
   }
-  const reach = cloud.round * 0.5;
+  context.strokeStyle = color("baseline");
+  const reach = cloud.round * 0.6;
   const [cy, sy, cp, sp] = [Math.cos(view.yaw), Math.sin(view.yaw), Math.cos(view.pitch), Math.sin(view.pitch)];
   [[cy, sp * sy], [0, cp], [sy, -sp * cy]].forEach(([x, y], a) => {
     const end = [size / 2 + x * reach * scale * 1.6, size / 2 - y * reach * scale * 1.6];
@@ -89,15 +92,15 @@ function drawCloud(cloud) {
 // the class name at the middle of its points, so that colour is never the only sign
 function drawNames(context, cloud) {
   if (!cloud.classes.length || cloud.names.length > 20) return;
-  context.font = "600 14px " + getComputedStyle(document.body).fontFamily;
+  context.font = "600 15px " + getComputedStyle(document.body).fontFamily;
   context.textAlign = "center"; context.textBaseline = "middle"; context.lineJoin = "round";
   cloud.names.forEach((name, kind) => {
     if (view.only !== null && view.only !== kind) return;
     let [x, y, n] = [0, 0, 0];
     cloud.classes.forEach((one, i) => { if (one === kind) { x += cloud.screen[2 * i]; y += cloud.screen[2 * i + 1]; n++; } });
     if (!n) return;
-    context.lineWidth = 4; context.strokeStyle = color("panel"); context.strokeText(name, x / n, y / n);
-    context.fillStyle = tint(kind); context.fillText(name, x / n, y / n);
+    context.lineWidth = 4; context.strokeStyle = color("panel"); context.strokeText(name === -1 ? "none" : name, x / n, y / n);
+    context.fillStyle = color("ink"); context.fillText(name === -1 ? "none" : name, x / n, y / n);
   });
   context.textBaseline = "alphabetic";
 }
@@ -113,7 +116,7 @@ function tellPoint(cloud, event) {
   cloud.tip.hidden = best < 0;
   if (best < 0) return;
   const where = [0, 1, 2].map((a) => fmt(Number((cloud.points[3 * best + a] * cloud.unit).toPrecision(3)))).join(", ");
-  cloud.tip.textContent = (cloud.classes.length ? `class ${cloud.names[cloud.classes[best]]} at ` : "") + `(${where})`;
+  cloud.tip.textContent = (cloud.classes.length ? `class ${cloud.names[cloud.classes[best]]}, ` : "") + `(${where})`;
   cloud.tip.style.left = Math.min(mx + 10, box.width - 170) + "px";
   cloud.tip.style.top = cloud.canvas.offsetTop + my - 26 + "px";
 }
@@ -162,7 +165,7 @@ function showClouds() {
 function classChips() {
   const names = atlas.clouds[0].names;
   if (!names.length || names.length > 20 || !atlas.clouds[0].classes.length) return [];
-  const chips = names.map((name, kind) => el("button", { type: "button", class: "chip", "aria-pressed": "false", onclick: () => pick(kind) }, String(name)));
+  const chips = names.map((name, kind) => el("button", { type: "button", class: "chip", "aria-pressed": "false", onclick: () => pick(kind) }, name === -1 ? "no class" : String(name)));
   const paint = () => chips.forEach((chip, kind) => { chip.style.setProperty("--c", tint(kind)); chip.setAttribute("aria-pressed", String(view.only === kind)); });
   const pick = (kind) => { view.only = view.only === kind ? null : kind; paint(); drawClouds(); };
   repaint.set(chips[0], paint);

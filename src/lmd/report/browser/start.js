@@ -14,7 +14,7 @@ function startPictures() {
   byId("picture-grid").append(...canvases.map((canvas, i) => el("div", {}, el("b", {}, "σ", el("sub", {}, String(i + 1))), ` ${fmt(seen.sigma[i])}`, canvas)));
   const bar = el("span", { class: "scale" });
   const guess = seen.declared ? "" : ` Drawn as ${seen.height} × ${seen.width} because ${seen.height * seen.width} inputs make a square; if the inputs are not pictures, the layout means nothing.`;
-  byId("picture-caption").append(`Right singular vectors of ${atlas.layers[seen.layer].name}, strongest first: the input patterns it answers to most. Orange pixels count for, blue against; zero is the background, and a random layer would show no pattern.${guess} One scale for all: −${fmt(seen.largest)}`, bar, `${fmt(seen.largest)} (unit 1). The overall sign is a convention, and vectors with nearly equal σ can be mixed freely.`);
+  byId("picture-caption").append(`Right singular vectors of ${atlas.layers[seen.layer].name}, strongest first: the input patterns it answers to most. Orange pixels count for, blue against; zero is the background, and a random layer would show no pattern.${guess} One scale for all, saturated beyond −${fmt(seen.largest)}`, bar, `and ${fmt(seen.largest)} (unit 1). The overall sign is a convention, and vectors with nearly equal σ can be mixed freely.`);
   const draw = () => {
     canvases.forEach((canvas, i) => drawPicture(canvas, seen.pixels[i]));
     bar.style.background = `linear-gradient(90deg,${[-1, -0.5, 0, 0.5, 1].map((t) => rgb(diverging(t))).join(",")})`;

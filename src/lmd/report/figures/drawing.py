@@ -57,7 +57,9 @@ _registry: dict[str, Figure] = {}
 def figure(key: str, *, title: str, caption: str, x: str, y: str, log: str = "", shape: str = "curve") -> Callable:
     """Register the function that draws a finding; a finding without one is a line of the table."""
 
-    def register(draw: Callable[[Layer, Arrays, int], Drawing | None]) -> Callable[[Layer, Arrays, int], Drawing | None]:
+    def register(
+        draw: Callable[[Layer, Arrays, int], Drawing | None],
+    ) -> Callable[[Layer, Arrays, int], Drawing | None]:
         _registry[key] = Figure(key, title, caption, x, y, log, shape, draw)
         return draw
 

@@ -13,8 +13,8 @@ __all__ = ["pictures"]
 
 _GRID = 999
 _MOST_VECTORS = 32
+_SATURATED = 0.99  # else one pixel would pale all others
 _MOST_PIXELS = 64 * 64
-
 
 
 def pictures(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, NDArray[Any]]]) -> dict[str, Any] | None:
@@ -34,8 +34,8 @@ def pictures(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, N
     if size is None or Vh is None or S is None or Vh.ndim != 2 or Vh.shape[1] != size[0] * size[1]:
         return None
     vectors = np.asarray(Vh, dtype=np.float64)[:_MOST_VECTORS]
-    largest = float(np.abs(vectors).max(initial=0.0)) or 1.0
-    pixels = np.round(vectors * (_GRID / largest)).astype(int)
+    largest = float(np.quantile(np.abs(vectors), _SATURATED)) or 1.0
+    pixels = np.round(np.clip(vectors / largest, -1, 1) * _GRID).astype(int)
     return {
         "layer": first,
         "height": size[0],

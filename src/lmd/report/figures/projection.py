@@ -12,6 +12,7 @@ __all__ = ["clouds"]
 
 _GRID = 999  # coordinates are sent as integers of this range: finer than a screen shows
 _ALL_POINTS = 60_000
+_NO_CLASS = -1
 _FEWEST, _MOST = 150, 2_000
 
 
@@ -38,7 +39,8 @@ def _cloud(index: int, arrays: Mapping[str, NDArray[Any]], most: int) -> dict[st
     points = np.asarray(arrays["projection.coordinates"], dtype=np.float64)[:, :3]
     points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
     labels = np.asarray(arrays.get("projection.labels", ())).ravel()
-    labels = labels if len(labels) == len(points) else np.zeros(0, dtype=int)
+    labelled = len(labels) == len(points) and bool((labels != _NO_CLASS).any())
+    labels = labels if labelled else np.zeros(0, dtype=int)
     finite = np.isfinite(points).all(axis=1)
     points, labels = points[finite], labels[finite] if labels.size else labels
     names, classes = np.unique(labels, return_inverse=True)

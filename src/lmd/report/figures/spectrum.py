@@ -17,9 +17,9 @@ __all__ = ["draw_spectrum"]
     title="Spectrum",
     caption="How much the layer stretches each of its directions, strongest first: where the line runs above the grey one, "
     "the layer does more than a random matrix of the same shape and Frobenius norm would (Marchenko–Pastur quantiles); "
-    "the dashed line is the edge that noise alone does not pass.",
+    "the dashed line is where the spectrum of noise alone would end.",
     x="singular index i",
-    y="singular value σ (gain, unit 1)",
+    y="singular value σ (output/input)",
     log="x",
 )
 def draw_spectrum(layer: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], points: int) -> Drawing | None:
