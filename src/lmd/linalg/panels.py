@@ -108,8 +108,9 @@ class Operator:
         return WV, WtU
 
     def whole(self) -> Float64[Tensor, "out in"]:
-        """The whole matrix in float64, in memory of its own, laid out so that LAPACK can write on its transpose."""
-        W = torch.empty(self.shape, dtype=torch.float64)
+        """The whole matrix in float64, in memory of its own; Fortran-ordered if tall, so is its transpose if wide."""
+        out, inn = self.shape
+        W = torch.empty(self.shape, dtype=torch.float64) if out < inn else torch.empty(inn, out, dtype=torch.float64).T
         start = 0
         for P in self.panels():
             W.narrow(self.cut_axis, start, P.shape[self.cut_axis]).copy_(P)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
 
+import numpy
 import torch
 from jaxtyping import Float64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lmd.linalg.gram import gram_lower
@@ -136,8 +138,12 @@ def lapack_values(operator: Operator) -> Spectrum:
     if length > _STREAMED_ASPECT * side:
         values = lapack_svdvals(lambda: triangular_factor(_rows(operator), side))
     else:
-        values = lapack_svdvals(lambda: operator.whole().numpy().T)
+        values = lapack_svdvals(lambda: _tall(operator.whole()))
     return Spectrum(values, lapack_error(values, length), "lapack")
+
+
+def _tall(W: Float64[Tensor, "out in"]) -> NDArray[numpy.float64]:
+    return (W if W.shape[0] >= W.shape[1] else W.T).numpy()
 
 
 def _rows(operator: Operator) -> Iterator[Float64[Tensor, "rows side"]]:
