@@ -1,3 +1,56 @@
-"""Layer Matrix Decomposition: what each layer's weight matrices encode."""
+"""Layer Matrix Decomposition: what each layer's weight matrices encode (arXiv 2309.05968).
+
+>>> import torch, lmd
+>>> lmd.decompose(torch.nn.Linear(4, 3)).factors("weight").S.shape
+torch.Size([3])
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lmd.atlas.atlas import Atlas
+    from lmd.factors.factors import Factors
+    from lmd.factors.svd import factors_of
+    from lmd.factors.truncated import truncate
+    from lmd.pipeline import decompose
+    from lmd.report.page import write_page
+    from lmd.sources.errors import UnreadableModelError, UnsafeModelError
+    from lmd.sources.open_network import open_network
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Atlas",
+    "Factors",
+    "UnreadableModelError",
+    "UnsafeModelError",
+    "decompose",
+    "factors_of",
+    "open_network",
+    "truncate",
+    "write_page",
+]
+
+_HOMES = {
+    "Atlas": "lmd.atlas.atlas",
+    "Factors": "lmd.factors.factors",
+    "UnreadableModelError": "lmd.sources.errors",
+    "UnsafeModelError": "lmd.sources.errors",
+    "decompose": "lmd.pipeline",
+    "factors_of": "lmd.factors.svd",
+    "open_network": "lmd.sources.open_network",
+    "truncate": "lmd.factors.truncated",
+    "write_page": "lmd.report.page",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to import: a name is fetched when it is used
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lmd' has no attribute {name!r}; it has {', '.join(__all__)}.")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -98,6 +98,7 @@ def decompose(  # waiver PLR0913: the documented options of the main call, keywo
     engine: Engine | None = None,
     progress: Progress | None = None,
     facts: Mapping[str, Any] | None = None,
+    name: str = "",
     **options: Any,
 ) -> Atlas:
     """Decompose every layer of a trained network.
@@ -114,6 +115,7 @@ def decompose(  # waiver PLR0913: the documented options of the main call, keywo
         engine: where the work runs; this process by default.
         progress: called with (layers done, layers in all, name of the last).
         facts: what the caller knows about the network, to be kept beside what the file tells.
+        name: what to call the network; its file or class by default.
         **options: the fields of ``Options``.
 
     Returns:
@@ -136,6 +138,7 @@ def decompose(  # waiver PLR0913: the documented options of the main call, keywo
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
     folder = _checked_folder(out, resume=resume, force=force)
     network = open_network(model, kinds=chosen.kinds, builder=builder)
+    network = replace(network, name=name or network.name)
     found = walk(network)
     layers = _selected(found.layers, chosen.layers)
     seen = _activations(network, layers, data, labels)

@@ -102,7 +102,8 @@ class Atlas:
             "network": dict(self.network),
             "coverage": asdict(self.coverage),
             "provenance": dict(self.provenance),
-            "facts": dict(self.facts),
+            "facts": {key: value for key, value in self.facts.items() if key != "training"},
+            **({"training": self.facts["training"]} if "training" in self.facts else {}),
         }
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
@@ -156,7 +157,7 @@ class Atlas:
             coverage=Coverage(coverage["parameters"], coverage["decomposed"], coverage["accounted"], tensors),
             layers=tuple(record for record in layers if record is not None),
             provenance=head["provenance"],
-            facts=head["facts"],
+            facts={**head["facts"], **{key: head[key] for key in ("training",) if key in head}},
             complete=head["complete"],
         )
 

@@ -129,6 +129,10 @@ def overview_html(document: Mapping[str, Any]) -> str:
     )
 
 
+def _breakable(name: str) -> str:
+    return escape(name).replace(".", ".<wbr>")
+
+
 def _column(key: str, entry: Mapping[str, Any]) -> str:
     unit = entry.get("unit") or "1"
     return (
@@ -140,7 +144,7 @@ def _column(key: str, entry: Mapping[str, Any]) -> str:
 def _row(index: int, layer: Mapping[str, Any]) -> str:
     out, inputs = (*layer.get("shape", ()), 0, 0)[:2]
     part = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} " if layer.get("view_of") else ""
-    name = f'{part}<a href="#L{index}">{escape(layer["name"])}</a>'
+    name = f'{part}<a href="#L{index}">{_breakable(layer["name"])}</a>'
     start = (
         f"<tr><td class=num>{index + 1}<td class=name>{name}<td>{escape(layer.get('kind', ''))}"
         f"<td class=num data-v={out * inputs}>{out:,} × {inputs:,}"

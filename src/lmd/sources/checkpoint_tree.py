@@ -11,7 +11,7 @@ __all__ = ["Attributes", "CheckpointTree", "Path", "common_path", "sort_out"]
 
 Path = tuple[str, ...]
 _DEEPEST = 64
-_MOST_VISITS = 2_000_000
+_MOST_REPEATS = 10_000
 _MOST_RECORDED = 100
 _LONGEST_TEXT = 200
 _LONGEST_LIST = 16
@@ -73,25 +73,21 @@ def sort_out(root: object, tensor_types: tuple[type, ...]) -> CheckpointTree:
 
 
 class _Walk:
-    """One pass over the tree; shared containers count each time, so that a bomb of references is noticed."""
+    """One pass over the tree; shared containers are counted, so that a bomb of references is noticed."""
 
     def __init__(self, tensor_types: tuple[type, ...]) -> None:
         self.tensor_types = tensor_types
         self.tree = CheckpointTree()
         self.groups: dict[Path, dict[str, Any]] = {}
-        self.visits = 0
+        self.seen: set[int] = set()
+        self.repeats = 0
 
     def visit(self, node: object, path: Path, *, optimiser: bool) -> None:
-        if len(path) > _DEEPEST:
-            raise UnreadableModelError(
-                f"the checkpoint nests containers deeper than {_DEEPEST} levels, which no state_dict does; "
-                "save model.state_dict() by itself."
-            )
+        self._check(node, path)
         if _is_optimiser(node):
             optimiser = True
             self._take_settings(node["param_groups"], path)  # pyright: ignore[reportIndexIssue]
         for key, value in _items(node):
-            self._count()
             if isinstance(value, self.tensor_types):
                 self._take_tensor(key, value, path, optimiser=optimiser)
             elif isinstance(value, Mapping | list | tuple):
@@ -103,12 +99,13 @@ class _Walk:
             elif isinstance(node, Mapping):
                 self._take_value(value, (*path, key), optimiser=optimiser)
 
-    def _count(self) -> None:
-        self.visits += 1
-        if self.visits > _MOST_VISITS:
+    def _check(self, node: object, path: Path) -> None:
+        self.repeats += id(node) in self.seen
+        self.seen.add(id(node))
+        if len(path) > _DEEPEST or self.repeats > _MOST_REPEATS:
             raise UnreadableModelError(
-                f"the checkpoint holds more than {_MOST_VISITS} entries, counting shared ones each time; "
-                "save model.state_dict() by itself."
+                f"the checkpoint nests containers deeper than {_DEEPEST} levels or repeats them more than "
+                f"{_MOST_REPEATS} times, which no state_dict does; save model.state_dict() by itself."
             )
 
     def _take_tensor(self, key: str, tensor: Any, path: Path, *, optimiser: bool) -> None:
@@ -163,10 +160,10 @@ def _plain(value: object) -> object:
         return value if isfinite(value) else str(value)
     if isinstance(value, int):
         return value
-    short = isinstance(value, list | tuple) and 0 < len(value) <= _LONGEST_LIST
-    if short and all(isinstance(entry, int | float | str | bytes) for entry in value):
-        return [_plain(entry) for entry in value]
-    return None
+    if not isinstance(value, list | tuple) or not 0 < len(value) <= _LONGEST_LIST:
+        return None
+    scalars = all(isinstance(entry, int | float | str | bytes) for entry in value)
+    return [_plain(entry) for entry in value] if scalars else None
 
 
 def _is_optimiser(node: object) -> bool:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -73,14 +74,14 @@ def _exceeds(value: object, count: int) -> bool:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        transformers_logging.set_verbosity(before)
 
 
 def _built(config: Mapping[str, Any]) -> nn.Module:

@@ -104,9 +104,10 @@ def _named(tree: CheckpointTree) -> Iterator[_Named]:
         networks = _network_names(tree, short=False)
     for name, in_file, tensor in networks:
         yield _Named(name, in_file, tensor, "parameter", "")
-    for tensors, role, reason in ((tree.beside, "buffer", _BESIDE), (tree.optimisers, "optimiser", _OPTIMISER)):
-        for path, tensor in tensors.items():
-            yield _Named(".".join(path), ".".join(path), tensor, role, reason)
+    for path, tensor in tree.beside.items():
+        yield _Named(".".join(path), ".".join(path), tensor, "buffer", _BESIDE)
+    for path, tensor in tree.optimisers.items():
+        yield _Named(".".join(path), ".".join(path), tensor, "optimiser", _OPTIMISER)
 
 
 def _network_names(tree: CheckpointTree, *, short: bool) -> list[tuple[str, str, Any]]:
@@ -149,8 +150,9 @@ def _file_tensor(name: str, path: str, tensor: torch.Tensor, contents: Contents)
     place = contents.pickle.places[tensor.untyped_storage()._cdata]
     size, stride, element = tuple(tensor.shape), tensor.stride(), tensor.dtype.itemsize
     start = int(tensor.storage_offset()) * element
-    last = sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if prod(size) else -1
-    if start + (last + 1) * element > place.nbytes or prod(size) > contents.pickle.limit:
+    end = start + (sum((n - 1) * s for n, s in zip(size, stride, strict=True)) + 1) * element if prod(size) else 0
+    # torch reads a stride of 0 as repetition, by which a small file can declare any size
+    if end > place.nbytes or prod(size) > contents.pickle.limit:
         raise UnreadableModelError(
             f"{path} declares tensor {name!r} of size {size} and stride {stride} at element {tensor.storage_offset()} "
             f"of a storage of {place.nbytes} bytes; a tensor must lie inside its storage. "

@@ -61,7 +61,7 @@ def read_contents(path: str) -> Contents:
         if head.startswith(_PICKLES):
             return _read_legacy(path)
         words = looks_like(path)
-    except MALFORMED as error:
+    except (*MALFORMED, zipfile.BadZipFile) as error:
         if isinstance(error, UnreadableModelError | UnsafeModelError):
             raise
         words = "not a file; name one" if not os.path.isfile(path) else "damaged or cut short; fetch or save it again"

@@ -8,13 +8,14 @@ function axis(title, extra) {
   }, extra);
 }
 
-function layout(extra) {
+// paper has one width, and the browser tells it too late for plotly to measure
+function layout(node, extra) {
   return Object.assign({
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 54, r: 12, t: 28, b: 44 },
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: color("ink") }, showlegend: true,
     legend: { x: 1, y: 1.01, xanchor: "right", yanchor: "bottom", orientation: "h", bgcolor: "rgba(0,0,0,0)", font: { size: 11 } },
     hoverlabel: { bgcolor: color("panel"), bordercolor: color("line"), font: { color: color("ink"), size: 12 } },
-    hovermode: "x unified",
+    hovermode: "x unified", width: root.classList.contains("paper") ? node.clientWidth : undefined,
   }, extra);
 }
 
@@ -55,7 +56,7 @@ function drawCurve(node, key, drawing) {
     const x = axis(figure.x, figure.log.includes("x") && drawing.x.length > 1 ? Object.assign({ type: "log" }, logTicks(drawing.x[drawing.x.length - 1])) : {});
     if (drawing.x.length === 1) Object.assign(x, { tickvals: drawing.x });
     if (figure.shape === "bars") Object.assign(x, drawing.x.length <= 12 ? { tickvals: drawing.x } : {});
-    Plotly.react(node, curveTraces(figure, drawing), layout({ xaxis: x, yaxis: y, barmode: "group", bargap: 0.25 }), plotOptions);
+    Plotly.react(node, curveTraces(figure, drawing), layout(node, { xaxis: x, yaxis: y, barmode: "group", bargap: 0.25 }), plotOptions);
   };
   repaint.set(node, draw);
   draw();
@@ -116,7 +117,7 @@ function shareTicks(low) {
 
 const captions = {
   largest: "Each column is a layer, input on the left, output on the right; from top to bottom its singular values, strongest first, relative to the largest of that layer. A column that darkens early rests on few directions; one that stays bright to the bottom uses all of them alike.",
-  random: "Each column is a layer, input on the left, output on the right; each cell compares a singular value with that of a random matrix of the same shape and Frobenius norm (the baseline): orange is stronger than chance, blue weaker, blank the same. Layers without a baseline stay empty.",
+  random: "Each column is a layer, input on the left, output on the right; each cell compares a singular value with that of a random matrix of the same shape and Frobenius norm (the baseline): orange is stronger than chance, blue weaker, pale the same; a column ends where its rank does, and layers without a baseline stay empty.",
 };
 
 function depthColumns() {
@@ -139,7 +140,7 @@ function depthNames(columns) {
     const middle = (kind) => { const own = places.filter((c) => atlas.layers[columns[c]].kind === kind); return (own[0] + own[own.length - 1]) / 2; };
     return ["kind, each in depth order", { tickvals: kinds.map(middle), ticktext: kinds.map((kind) => plain(kind.replaceAll("_", " "))) }];
   }
-  const step = Math.ceil(columns.length / 12);
+  const step = Math.ceil(columns.length / Math.min(14, byId("depth-plot").clientWidth / 60));
   const some = places.filter((c) => c % step === 0);
   return ["number of the layer", { tickvals: some, ticktext: some.map((c) => String(columns[c] + 1)) }];
 }
@@ -169,7 +170,7 @@ function drawDepth() {
   const x = axis(title, { showgrid: false, ...names });
   const y = axis(depth.rows === "share" ? "position in the spectrum (share of the rank)" : "singular index i",
     Object.assign({ autorange: "reversed", showgrid: false }, depthTicks(rows)));
-  Plotly.react("depth-plot", [trace], layout({ xaxis: x, yaxis: y, hovermode: "closest", showlegend: false, shapes: kindBorders(columns), margin: { l: 56, r: 4, t: 8, b: 40 } }), plotOptions);
+  Plotly.react("depth-plot", [trace], layout(byId("depth-plot"), { xaxis: x, yaxis: y, plot_bgcolor: color("soft"), hovermode: "closest", showlegend: false, shapes: kindBorders(columns), margin: { l: 56, r: 4, t: 8, b: 40 } }), plotOptions);
   const node = byId("depth-plot");
   node.removeAllListeners("plotly_click");
   node.on("plotly_click", (event) => openCard(columns[event.points[0].pointIndex[1]]));

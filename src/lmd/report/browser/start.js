@@ -37,9 +37,13 @@ function startPrinting() {
     before = root.dataset.theme;
     if (cards.length <= 24) cards.forEach((card, i) => { card.open = true; fillCard(card, atlas.layers[i]); });
     for (const more of document.querySelectorAll("header details")) more.open = true;
+    root.classList.add("paper");
     setTheme("light");
   });
-  addEventListener("afterprint", () => before && setTheme(before));
+  addEventListener("afterprint", () => {
+    root.classList.remove("paper");
+    if (before) setTheme(before);
+  });
 }
 
 startTheme();

@@ -1,0 +1,272 @@
+"""Words on the command line to one of the calls; exit codes; nothing else."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lmd.sources.errors import UnreadableModelError, UnsafeModelError
+
+if TYPE_CHECKING:
+    from lmd.atlas.atlas import Atlas
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="lmd",
+    help="Layer Matrix Decomposition: open a trained network and see, layer by layer, what its weights encode.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="Exit codes: 0 ok, 1 a requested check failed, 2 usage, 3 unreadable input or unwritable output, 4 unsafe "
+    "file refused, 5 at least one layer failed, 130 interrupted.",
+)
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Checkpoint file, Hugging Face folder, or Hub name owner/name[@revision].")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hints.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads for the linear algebra; all cores by default.")]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option("--kind", metavar="GLOB=KIND", help="Read modules of a bare checkpoint as KIND; may be repeated."),
+]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@contextmanager
+def _exits() -> Iterator[None]:
+    """Turn what went wrong into one line on stderr and the exit code of its kind."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _stop("interrupted; layers done so far are in --out, if it was given: add --resume to go on.", 130)
+    except UnsafeModelError as fault:
+        _stop(str(fault), 4)
+    except UnreadableModelError as fault:
+        _stop(str(fault), 3)
+    except (FileExistsError, ValueError, ImportError) as fault:
+        _stop(str(fault), 2)
+    except OSError as fault:
+        _stop(f"{fault.strerror or fault}: {fault.filename or 'output'}; check the path, its rights and the disk.", 3)
+
+
+def _stop(message: str, code: int) -> None:
+    typer.echo(f"lmd: {' '.join(message.split())}", err=True)
+    raise typer.Exit(code)
+
+
+@app.callback()
+def _root(
+    show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,  # noqa: FBT002 - typer's way
+) -> None:
+    if show:
+        from lmd import __version__
+
+        typer.echo(f"lmd {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the model, the atlas and the page.")] = Path("lmd-demo"),
+    seed: Seed = 0,
+    threads: Threads = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a small network on built-in data, decompose it, and write a page to look at."""
+    with _exits(), _limited(threads):
+        from lmd.cli.demonstration import run_demo
+
+        atlas, page = run_demo(out, seed, quiet=quiet)
+        _show(atlas, as_json=json_)
+        if not json_:
+            typer.echo(f"\nPage:  {page}\nAtlas: {out / 'atlas'}\nModel: {out / 'digits.pt'}  (try: lmd decompose {out / 'digits.pt'})")
+
+
+@app.command()
+def inspect(model: Model, kind: Kinds = None, json_: Json = False) -> None:
+    """Say what a file holds and how its layers would be read, from its header alone."""
+    with _exits():
+        from lmd.cli.tables import inspection_table
+        from lmd.sources.inspection import inspect_model
+
+        found = inspect_model(model, _kinds(kind))
+        typer.echo(_as_json(found)) if json_ else inspection_table(found)
+
+
+@app.command()
+def decompose(  # noqa: PLR0913 - each option is a word of the command
+    model: Model,
+    layers: Annotated[str, typer.Option(metavar="GLOB", help="Only layers whose name fits.")] = "*",
+    rank: Annotated[int | None, typer.Option(help="Keep this many singular triples of each layer.")] = None,
+    energy: Annotated[float | None, typer.Option(help="Keep triples up to this share of ||W||_F^2, in (0, 1].")] = None,
+    error: Annotated[float | None, typer.Option(help="Keep triples until the relative Frobenius error is at most this.")] = None,
+    vectors: Annotated[str, typer.Option(metavar="all|none|K", help="How many triples to keep without a rule.")] = "32",
+    kind: Kinds = None,
+    builder: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.py:FUNCTION", help="Your function that returns the module of a bare checkpoint; it is run."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the atlas, written layer by layer.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is in --out.")] = False,
+    export: Annotated[
+        list[str] | None, typer.Option(metavar="csv|parquet|json", help="Write the numbers too; may be repeated.")
+    ] = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+    device: Annotated[str, typer.Option(help="Where to compute; cpu is the only choice so far.")] = "cpu",
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Decompose every layer's matrix, with exact errors, and print what was found."""
+    with _exits(), _limited(threads):
+        _refuse_device(device)
+        targets = _export_targets(export or [], out, model, force=force or resume)
+        rules = {"rank": rank, "energy": energy, "error": error}
+        count = _vector_count(vectors, rules)
+        from lmd.cli.progress import layer_progress
+        from lmd.pipeline import decompose as run
+
+        with layer_progress(quiet=quiet) as progress:
+            atlas = run(
+                model,
+                out=out,
+                resume=resume,
+                force=force,
+                builder=builder,
+                progress=progress,
+                layers=layers,
+                vectors=count,
+                seed=seed,
+                kinds=_kinds(kind),
+                **rules,
+            )
+        for word, target in targets.items():
+            atlas.export(target, word)
+        _show(atlas, as_json=json_)
+        _tell(out, targets, quiet=quiet or json_)
+    if any(record.failed for record in atlas.layers):
+        raise typer.Exit(5)
+
+
+@app.command()
+def report(
+    atlas: Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder that `lmd decompose --out` wrote.")],
+    out: Annotated[Path | None, typer.Option(help="File for the page; report.html in the atlas by default.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Turn an atlas into one offline page."""
+    with _exits():
+        from lmd.atlas.atlas import Atlas
+        from lmd.report.page import write_page
+
+        try:
+            loaded = Atlas.load(atlas)
+        except (FileNotFoundError, ValueError) as fault:
+            raise UnreadableModelError(str(fault)) from fault
+        page = write_page(loaded.document(), loaded.arrays, out or atlas / "report.html")
+        typer.echo(str(page) if quiet else f"Page: {page}")
+
+
+@app.command()
+def doctor(json_: Json = False) -> None:
+    """Print versions, installed extras and threads, for a bug report."""
+    with _exits():
+        from lmd.cli.doctor import diagnosis
+        from lmd.cli.tables import diagnosis_table
+
+        found = diagnosis()
+        typer.echo(_as_json(found)) if json_ else diagnosis_table(found)
+
+
+@contextmanager
+def _limited(threads: int | None) -> Iterator[None]:
+    """Use this many threads in every linear algebra library."""
+    if threads is None:
+        yield
+        return
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(threads)
+    with threadpool_limits(threads):
+        yield
+
+
+def _kinds(words: list[str] | None) -> dict[str, str]:
+    pairs = dict(word.rpartition("=")[::2] for word in words or [])
+    wrong = next((f"{glob}={kind}" for glob, kind in pairs.items() if not glob or not kind), None)
+    if wrong is not None:
+        raise ValueError(f"--kind {wrong.strip('=')} must be GLOB=KIND, for example 'embedding=dense'.")
+    return pairs
+
+
+def _refuse_device(device: str) -> None:
+    if device != "cpu":
+        raise ValueError(f"--device {device}: decompositions run in double precision on the cpu; leave --device out.")
+
+
+def _vector_count(word: str, rules: Mapping[str, Any]) -> int | None:
+    if word != "32" and any(value is not None for value in rules.values()):
+        raise ValueError("--vectors and --rank, --energy or --error exclude each other; keep one of them.")
+    if word in ("all", "none"):
+        return None if word == "all" else 0
+    if not word.isdecimal():
+        raise ValueError(f"--vectors {word} must be all, none or a number of triples.")
+    return int(word)
+
+
+_EXPORTS = {"csv": "layers.csv", "parquet": "layers.parquet", "json": "document.json"}
+
+
+def _export_targets(words: list[str], out: Path | None, model: str, *, force: bool) -> dict[str, Path]:
+    """Where each export goes: into the atlas, or beside the caller under the model's name."""
+    wrong = [word for word in words if word not in _EXPORTS]
+    if wrong:
+        raise ValueError(f"--export {wrong[0]} must be one of {', '.join(_EXPORTS)}.")
+    stem = Path(model.partition("@")[0]).stem
+    targets = {word: (out / _EXPORTS[word] if out else Path(f"{stem}.{_EXPORTS[word]}")) for word in words}
+    for target in targets.values():
+        if target.exists() and not force:
+            raise FileExistsError(f"{target} exists already; add --force to replace it.")
+    return targets
+
+
+def _show(atlas: "Atlas", *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(_as_json(atlas.document()))
+        return
+    from lmd.cli.tables import atlas_table
+
+    atlas_table(atlas)
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _tell(out: Path | None, targets: Mapping[str, Path], *, quiet: bool) -> None:
+    if quiet:
+        return
+    for target in targets.values():
+        typer.echo(f"wrote {target}", err=True)
+    hint = f"atlas in {out}; look at it: lmd report {out}" if out else "nothing saved; keep it with --out FOLDER"
+    typer.echo(hint, err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

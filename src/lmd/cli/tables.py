@@ -1,0 +1,147 @@
+"""Tables for people."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from lmd.atlas.atlas import Atlas
+
+__all__ = ["atlas_table", "coverage_line", "diagnosis_table", "inspection_table"]
+
+_WIDTH_OF_A_PIPE = 140
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH_OF_A_PIPE)
+    return console
+
+
+def coverage_line(name: str, coverage: Mapping[str, Any]) -> str:
+    """The first line of every output."""
+    return (
+        f"{name}: {coverage['parameters']:,} parameters, {_percent(coverage['decomposed'])} decomposed, "
+        f"{_percent(coverage['accounted'])} accounted for"
+    )
+
+
+def _percent(share: float) -> str:
+    # 99.96 % must not read as 100 %
+    text = f"{100 * share:.1f}"
+    return f"{'>99.9' if text == '100.0' and share < 1 else text} %"
+
+
+_COLUMNS = (
+    ("spectral_norm", "σ₁", ".4g"),
+    ("stable_rank", "stable rank", ".4g"),
+    ("rank_90", "rank 90 %", "d"),
+    ("rank_99", "rank 99 %", "d"),
+    ("spikes", "spikes", "d"),
+)
+
+
+def atlas_table(atlas: "Atlas") -> None:
+    """Coverage, one line for each layer, and what was not decomposed."""
+    console = _console()
+    document = {
+        "parameters": atlas.coverage.parameters,
+        "decomposed": atlas.coverage.decomposed,
+        "accounted": atlas.coverage.accounted,
+    }
+    console.print(Text(coverage_line(atlas.network["name"], document), style="bold"))
+    entries = [record.entry for record in atlas.layers]
+    shown = [entry for entry in entries if entry["view_of"] is None]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("layer", overflow="fold")
+    table.add_column("kind")
+    table.add_column("out x in", justify="right")
+    for _, title, _ in _COLUMNS:
+        table.add_column(title, justify="right")
+    for entry in shown:
+        table.add_row(*_layer_cells(entry))
+    console.print(table)
+    console.print(Text("value (what a random matrix of the same shape and Frobenius norm gives: Marchenko-Pastur)", "dim"))
+    if len(shown) < len(entries):
+        console.print(Text(f"{len(entries) - len(shown)} views (heads) left out here; --json and the page have them", "dim"))
+    _failures(console, entries)
+    _rest(console, [(t.name, t.status, t.reason) for t in atlas.coverage.tensors])
+
+
+def _layer_cells(entry: Mapping[str, Any]) -> list[Text]:
+    guess = "?" if entry["confidence"] == "guess" else ""
+    head = [entry["name"], entry["kind"] + guess, " x ".join(map(str, entry["shape"]))]
+    if entry["failed"]:
+        return [Text(cell) for cell in (*head, "failed")]
+    return [*(Text(cell) for cell in head), *(_number(entry["findings"].get(key), form) for key, _, form in _COLUMNS)]
+
+
+def _number(found: Mapping[str, Any] | None, form: str) -> Text:
+    if found is None or found["value"] is None:
+        return Text("-", style="dim")
+    text = Text(format(found["value"], form))
+    if found["baseline"] is not None:
+        text.append(f" ({format(found['baseline'], form)})", style="dim")
+    return text
+
+
+def _failures(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
+    for entry in entries:
+        if entry["failed"]:
+            console.print(Text(f"failed: {entry['name']}: {entry['reason']}", style="red"))
+    guesses = [entry for entry in entries if entry["confidence"] == "guess" and entry["view_of"] is None]
+    for entry in guesses[:10]:
+        choices = " or ".join(entry["alternatives"])
+        console.print(Text(f"guessed: {entry['name']} as {entry['kind']}; if it is {choices}: --kind '{entry['name']}=...'"))
+    if len(guesses) > 10:
+        console.print(Text(f"... and {len(guesses) - 10} more guesses"))
+
+
+def _rest(console: Console, tensors: Sequence[tuple[str, str, str]]) -> None:
+    counts = Counter(status for _, status, _ in tensors)
+    words = ", ".join(f"{count} {status}" for status, count in counts.items())
+    console.print(Text(f"tensors: {words}"))
+    unsupported = [(name, reason) for name, status, reason in tensors if status == "unsupported"]
+    for name, reason in unsupported[:20]:
+        console.print(Text(f"unsupported: {name}: {reason}", style="yellow"))
+    if len(unsupported) > 20:
+        console.print(Text(f"... and {len(unsupported) - 20} more; --json lists them"))
+
+
+def inspection_table(found: Mapping[str, Any]) -> None:
+    """Coverage, and one line for each tensor."""
+    console = _console()
+    console.print(Text(coverage_line(found["network"]["name"], found["coverage"]), style="bold"))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title, justify in (("tensor", "left"), ("shape", "right"), ("status", "left"), ("read as", "left")):
+        table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]  # a literal
+    read = {name: r for r in found["readings"] for name in r["tensors"]}
+    for tensor in found["coverage"]["tensors"]:
+        reading = read.get(tensor["name"])
+        how = f"{reading['kind']} ({reading['confidence']})" if reading and tensor["status"] == "decomposed" else ""
+        shape = " x ".join(map(str, tensor["shape"])) or "one number"
+        table.add_row(Text(tensor["name"]), Text(shape), Text(tensor["status"]), Text(how or tensor["reason"]))
+    console.print(table)
+
+
+def diagnosis_table(found: Mapping[str, Any]) -> None:
+    """Versions, extras and threads."""
+    console = _console()
+    console.print(Text(f"lmd {found['lmd']} on Python {found['python']}, {found['platform']}", style="bold"))
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, installed in found["packages"].items():
+        table.add_row(Text(name), Text(installed or "missing"))
+    for extra, packages in found["extras"].items():
+        missing = [name for name, installed in packages.items() if installed is None]
+        words = ", ".join(f"{name} {installed}" for name, installed in packages.items() if installed)
+        state = f"install with: pip install 'lmd[{extra}]' (missing {', '.join(missing)})" if missing else words
+        table.add_row(Text(f"extra {extra}"), Text(state))
+    threads = found["threads"]
+    libraries = ", ".join(f"{b['library']} {b['threads']}" for b in threads["blas"])
+    table.add_row(Text("threads"), Text(f"{threads['cores']} cores, torch {threads['torch']}, {libraries}"))
+    console.print(table)

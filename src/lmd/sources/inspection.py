@@ -1,0 +1,55 @@
+"""What a file holds, from its header alone."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from lmd.sources.coverage import coverage_of, mapped_names
+from lmd.sources.find import read_archive
+from lmd.sources.rules import effective_names, read_names
+
+__all__ = ["inspect_model"]
+
+
+def inspect_model(model: str, kinds: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Read a header and say how each module would be read; no number is read, and no torch for safetensors.
+
+    Returns:
+        A JSON value: ``network``, ``coverage`` and ``readings`` (path, kind, confidence, alternatives, reason, tensors).
+
+    Raises:
+        UnreadableModelError: it cannot be read.
+        UnsafeModelError: reading it would run code from it.
+        ValueError: ``kinds`` do not fit it.
+    """
+    path, archive = read_archive(model, header=True)
+    readings = read_names(archive.records, kinds)
+    names = [r.name for r in archive.records]
+    coverage = coverage_of(archive.records, mapped_names(readings, names), {})
+    effective = effective_names(names)
+    sizes: dict[str, int] = {}
+    for record in archive.records:
+        if record.role == "parameter":
+            sizes[record.dtype] = sizes.get(record.dtype, 0) + record.elements
+    return {
+        "schema_version": 1,
+        "network": {
+            "name": path.name,
+            "source": archive.facts.get("repository", str(path)),
+            "sha256": None,
+            "dtype": max(sizes, key=lambda dtype: sizes[dtype]) if sizes else "none",
+        },
+        "coverage": asdict(coverage),
+        "facts": dict(archive.facts),
+        "readings": [
+            {
+                "path": r.path,
+                "kind": r.kind,
+                "confidence": r.confidence,
+                "alternatives": list(r.alternatives),
+                "reason": r.reason,
+                "tensors": [t for name in r.roles.values() for t in effective.get(name, (name,))],
+            }
+            for r in readings
+        ],
+    }
