@@ -158,17 +158,17 @@ class RestrictedPickle:
         before = len(sparse)
         unpickler = _unpickler_class()(stream, encoding="bytes")
         unpickler.persistent_load = self._storage
-        try:
-            # weights_only warns of pickle protocols it was not made for; either they read or they raise
-            with warnings.catch_warnings(), torch.serialization.safe_globals(_STAND_INS):
-                warnings.simplefilter("ignore")
+        # torch and pickletools warn of what only old or damaged files hold; either they read it or they raise
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_STAND_INS):
+            warnings.simplefilter("ignore")
+            try:
                 return unpickler.load()
-        except MALFORMED as error:
-            refuse_code(stream, start, self.path, error)
-            raise
-        finally:
-            # torch.load of the user would check the values of ours, which have none
-            del sparse[before:]
+            except MALFORMED as error:
+                refuse_code(stream, start, self.path, error)
+                raise
+            finally:
+                # torch.load of the user would check the values of ours, which have none
+                del sparse[before:]
 
     def _storage(self, pid: Any) -> torch.storage.TypedStorage:
         _, kind, raw_key, _, count, *view = pid
