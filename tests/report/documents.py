@@ -74,7 +74,7 @@ def _layer(
     k = min(32, len(S))
     layer = {
         "name": name, "kind": kind, "shape": list(W.shape), "rank": k, "singular_values": S.tolist(), "view_of": None,
-        "confidence": "certain", "alternatives": [], "note": "", "method": "gesdd", "residual": 3e-15, "orthogonality_defect": 2e-15,
+        "confidence": "declared", "alternatives": [], "note": "", "method": "gesdd", "residual": 3e-15, "orthogonality_defect": 2e-15,
         "failed": False, "reason": "", "findings": _findings(S, (W.shape[0], W.shape[1]), random),
     }  # fmt: skip
     return layer, {"spectrum": S, "baseline": random, "U": U[:, :k], "S": S[:k], "Vh": Vh[:k]}

@@ -60,6 +60,11 @@ def _measured(layers: Iterable[Mapping[str, Any]], key: str) -> list[tuple[Mappi
     return rows
 
 
+def _called(layer: Mapping[str, Any]) -> str:
+    """Torch calls the parts of a sequence by number alone."""
+    return f"layer {layer['name']}" if str(layer["name"]).isdecimal() else str(layer["name"])
+
+
 def _spikes(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
     rows = _measured(layers, "spikes")
     if not rows:
@@ -68,7 +73,7 @@ def _spikes(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
     layer, most, _ = max(rows, key=lambda row: row[1])
     label = "layer has" if len(rows) == 1 else "layers have"
     label += " singular values beyond the edge where noise alone would end"
-    return f"{above} of {len(rows)}", label, f"most in {layer['name']}: {number_text(most)}" if most else ""
+    return f"{above} of {len(rows)}", label, f"most in {_called(layer)}: {number_text(most)}" if most else ""
 
 
 def _gain(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
@@ -98,7 +103,7 @@ def _extreme(layers: Sequence[Mapping[str, Any]], key: str, choose: Callable[...
     if not rows:
         return None
     layer, value, baseline = choose(rows, key=lambda row: row[1] / row[2])
-    return layer["name"], number_text(value), number_text(baseline)
+    return _called(layer), number_text(value), number_text(baseline)
 
 
 def _accuracy(document: Mapping[str, Any]) -> Headline | None:

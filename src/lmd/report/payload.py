@@ -16,6 +16,10 @@ __all__ = ["as_script", "finding_keys", "payload"]
 _CURVE_BUDGET = 1_400_000  # bytes for all curves of a page; a number takes about six
 _MOST_POINTS, _FEWEST_POINTS = 120, 8
 _DIRECTIONS = ("exact", "estimate", "upper", "lower")
+_READING_ORDER = tuple(
+    "spectral_norm frobenius_norm nuclear_norm smallest_gain condition_number stable_rank effective_rank participation_ratio "
+    "numerical_rank rank_90 rank_95 rank_99 rank_99_9 noise_edge spikes eckart_young projection_energy".split()
+)
 _ABOUT_COMPUTATION = ("confidence", "alternatives", "note", "method", "residual", "orthogonality_defect")
 
 
@@ -42,8 +46,9 @@ def payload(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, ND
 
 
 def finding_keys(document: Mapping[str, Any]) -> list[str]:
-    """The keys of the glossary, then any other that a layer has, in the order met."""
-    keys = dict.fromkeys(document.get("glossary", {}))
+    """Every key: gains, ranks, noise, errors, then what else the glossary has, then any other that a layer has, in the order met."""
+    known = document.get("glossary", {})
+    keys = dict.fromkeys([*(key for key in _READING_ORDER if key in known), *known])
     for layer in document.get("layers", ()):
         keys.update(dict.fromkeys(layer.get("findings", {})))
     return list(keys)

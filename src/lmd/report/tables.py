@@ -45,7 +45,7 @@ def coverage_html(coverage: Mapping[str, Any]) -> str:
     rows = "".join(_group(status, reason, rest[status, reason]) for status, reason in sorted(rest))
     return (
         f"{_bar(groups)}<details class=more><summary>{count(number, 'tensor')} not decomposed, and why</summary>"
-        "<div class=scroll><table class=plain><thead><tr><th scope=col>status<th scope=col>why<th scope=col class=num>tensors"
+        "<div class=scroll><table class=plain><thead><tr><th scope=col>status<th scope=col class=why>why<th scope=col class=num>tensors"
         f"<th scope=col class=num>parameters<th scope=col>names</tr></thead><tbody>{rows}</tbody></table></div></details>"
     )
 
@@ -100,7 +100,7 @@ def provenance_line(document: Mapping[str, Any]) -> str:
 def provenance_html(document: Mapping[str, Any]) -> str:
     """Everything the document says of where it comes from."""
     said = {name: document[name] for name in ("network", "provenance", "facts", "training") if document.get(name)}
-    said["schema version"] = {"schema_version": document.get("schema_version")}
+    said["provenance"] = {**said.get("provenance", {}), "schema version": document.get("schema_version")}
     blocks = "".join(
         f"<section><h3>{escape(name)}</h3><dl>{''.join(_pairs(values, ''))}</dl></section>"
         for name, values in said.items()

@@ -42,13 +42,18 @@ function findingsTable(layer) {
   return el("table", { class: "findings" }, el("thead", {}, el("tr", {}, ...heads.map((text, i) => el("th", { scope: "col", class: i === 1 || i === 2 ? "num" : null }, text)))), el("tbody", {}, ...rows));
 }
 
+const readings = {
+  siblings: "Names and shapes allow several readings of this tensor, and the layers beside it decided",
+  guess: "Names and shapes allow several readings of this tensor, and only a convention of naming decided",
+};
+
 function aboutText(layer) {
   const about = layer.about || {};
   const parts = [];
   if (layer.view_of) parts.push(`A part of ${layer.view_of}, whose parameters are counted there.`);
   if (about.note) parts.push(String(about.note) + (String(about.note).endsWith(".") ? "" : "."));
-  const sure = about.confidence;
-  if (sure !== undefined && sure !== 1 && sure !== "certain" && sure !== "exact") parts.push(`How sure the reading is: ${sure}` + (about.alternatives ? `; it could also be ${[].concat(about.alternatives).join(", ")}.` : "."));
+  const sure = readings[about.confidence];
+  if (sure) parts.push(sure + (about.alternatives ? `; it could also be ${[].concat(about.alternatives).join(", ").replaceAll("_", " ")}.` : "."));
   const checks = [];
   if (about.method) checks.push(`computed by ${about.method}`);
   if (layer.rank !== undefined) checks.push(`${layer.rank.toLocaleString("en")} triple${layer.rank === 1 ? "" : "s"} kept`);
@@ -81,7 +86,7 @@ function fillCard(card, layer) {
 }
 
 const cards = atlas.layers.map((layer, i) => {
-  const title = el("summary", {}, el("span", { class: "no" }, String(i + 1)), el("span", { class: "title" }, layer.name),
+  const title = el("summary", {}, el("span", { class: "no" }, String(i + 1)), el("span", { class: "title" }, called(layer)),
     el("span", { class: "kind" }, layer.kind || "layer"), el("span", { class: "dim" }, layer.shape.map((n) => n.toLocaleString("en")).join(" × ") + " (out × in)"),
     layer.view_of ? el("span", { class: "dim" }, `part of ${layer.view_of}`) : "", layer.failed ? el("span", { class: "bad" }, "failed") : "");
   const card = el("details", { class: "card", id: "L" + i }, title);

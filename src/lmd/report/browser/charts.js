@@ -15,7 +15,7 @@ function layout(node, extra) {
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: color("ink") }, showlegend: true,
     legend: { x: 1, y: 1.01, xanchor: "right", yanchor: "bottom", orientation: "h", bgcolor: "rgba(0,0,0,0)", font: { size: 11 } },
     hoverlabel: { bgcolor: color("panel"), bordercolor: color("line"), font: { color: color("ink"), size: 12 } },
-    hovermode: "x unified", width: root.classList.contains("paper") ? node.clientWidth : undefined,
+    hovermode: "x unified", ...(root.classList.contains("paper") ? { width: node.clientWidth, height: node.clientHeight } : {}),
   }, extra);
 }
 
@@ -133,7 +133,7 @@ function depthNames(columns) {
   const shorten = (text) => (text.length > 22 ? "…" + text.slice(-21) : text);
   const places = columns.map((_, c) => c);
   if (columns.length <= Math.max(4, Math.floor(byId("depth-plot").clientWidth / 95))) {
-    return ["", { tickvals: places, ticktext: columns.map((i) => mark(atlas.layers[i]) + plain(shorten(atlas.layers[i].name))) }];
+    return ["", { tickvals: places, ticktext: columns.map((i) => mark(atlas.layers[i]) + plain(shorten(called(atlas.layers[i])))) }];
   }
   if (depth.order === "kind") {
     const kinds = [...new Set(columns.map((i) => atlas.layers[i].kind))];
@@ -159,7 +159,7 @@ function drawDepth() {
   const low = random ? -2 : lowest(cells);
   const trace = {
     type: "heatmap", z: cells.map((line) => line.map((cell) => cell[0])), xgap: columns.length < 80 ? 2 : 0, hoverongaps: false,
-    text: cells.map((line) => line.map((cell, c) => `<b>${plain(atlas.layers[columns[c]].name)}</b><br>${atlas.layers[columns[c]].kind} ${atlas.layers[columns[c]].shape.join(" × ")}<br>${cell[1]}`)),
+    text: cells.map((line) => line.map((cell, c) => `<b>${plain(called(atlas.layers[columns[c]]))}</b><br>${atlas.layers[columns[c]].kind} ${atlas.layers[columns[c]].shape.join(" × ")}<br>${cell[1]}`)),
     hovertemplate: "%{text}<extra></extra>", colorscale: random ? ramp() : "Cividis", zmin: low, zmax: random ? 2 : 0,
     colorbar: random
       ? { tickvals: [-2, -1, 0, 1, 2], ticktext: ["≤ ¼×", "½×", "1×", "2×", "≥ 4×"], title: { text: "σ / random", side: "right" } }

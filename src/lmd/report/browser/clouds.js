@@ -149,11 +149,11 @@ function listenTo(cloud) {
 
 function cloudPanel(cloud) {
   const layer = atlas.layers[cloud.layer];
-  cloud.canvas = el("canvas", { role: "img", tabindex: 0, "aria-label": `inputs of ${layer.name} on its leading singular directions` });
+  cloud.canvas = el("canvas", { role: "img", tabindex: 0, "aria-label": `inputs of ${called(layer)} on its leading singular directions` });
   cloud.tip = el("span", { class: "tip", hidden: "" });
   const said = cloud.between === null ? "" : `classes make up ${(100 * cloud.between).toFixed(0)} % of the spread in this plane (shuffled labels: ${(100 * cloud.chance).toFixed(1)} %)`;
   listenTo(cloud);
-  return el("div", { class: "cloud" }, el("h3", {}, layer.name), el("p", {}, said), cloud.canvas, cloud.tip);
+  return el("div", { class: "cloud" }, el("h3", {}, called(layer)), el("p", {}, said), cloud.canvas, cloud.tip);
 }
 
 function showClouds() {

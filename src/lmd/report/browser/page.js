@@ -69,5 +69,7 @@ function diverging(t) {
   const s = Math.min(1, Math.abs(t)) ** 0.85;
   return from.map((c, i) => Math.round(c + s * (to[i] - c)));
 }
+// torch calls the parts of a sequence by number alone
+const called = (layer) => (/^\d+$/.test(layer.name) ? "layer " : "") + layer.name;
 const rgb = (c) => "rgb(" + c.join(",") + ")";
 const ramp = () => [-1, -0.5, 0, 0.5, 1].map((t) => [(t + 1) / 2, rgb(diverging(t))]);

@@ -21,7 +21,7 @@ def pictures(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, N
     """The leading right singular vectors of the first layer, if its inputs can be laid out as a picture.
 
     Returns:
-        Position of the layer, height, width, singular values, integer pixels, their common unit, and whether the
+        Position of the layer, height, width, singular values and the edge where noise ends (0 if unknown), integer pixels, their common unit, and whether the
         document says that inputs are pictures (else it is a guess from a square number); None when there is nothing.
     """
     layers: Sequence[Mapping[str, Any]] = document.get("layers", ())
@@ -42,9 +42,15 @@ def pictures(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, N
         "width": size[1],
         "declared": "picture" in document.get("network", {}),
         "sigma": compact(np.asarray(S, dtype=np.float64)[: len(vectors)].tolist(), 4),
+        "edge": _edge(layers[first]),
         "largest": compact(largest, 3),
         "pixels": pixels.tolist(),
     }
+
+
+def _edge(layer: Mapping[str, Any]) -> float:
+    edge = layer.get("findings", {}).get("noise_edge", {}).get("value")
+    return compact(edge, 4) if isinstance(edge, (int, float)) else 0
 
 
 def _may_read_pictures(layer: Mapping[str, Any]) -> bool:
