@@ -14,7 +14,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -104,6 +104,7 @@ DTYPES = [
 
 
 @CONTAINERS
+@settings(deadline=None)  # files on a disk that others use
 @given(
     dtype=st.sampled_from(DTYPES),
     shape=st.lists(st.integers(0, 4), max_size=4),

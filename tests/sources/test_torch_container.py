@@ -46,6 +46,7 @@ def refused(path: Path, content: bytes, match: str) -> None:
 
 
 @CONTAINERS
+@settings(deadline=None)  # files on a disk that others use
 @given(data=st.data())
 def test_a_cut_file_is_unreadable(target: Path, zipped: bool, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(WHOLE[zipped]) - 1))
@@ -55,7 +56,7 @@ def test_a_cut_file_is_unreadable(target: Path, zipped: bool, data: st.DataObjec
 
 
 @CONTAINERS
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)  # files on a disk that others use
 @given(data=st.data())
 def test_flipped_bits_are_read_or_refused(target: Path, zipped: bool, data: st.DataObject) -> None:
     content = bytearray(WHOLE[zipped])
@@ -69,6 +70,7 @@ def test_flipped_bits_are_read_or_refused(target: Path, zipped: bool, data: st.D
 
 
 @CONTAINERS
+@settings(deadline=None)  # files on a disk that others use
 @given(junk=st.binary(max_size=200))
 def test_junk_after_a_magic_number_is_refused(target: Path, zipped: bool, junk: bytes) -> None:
     target.write_bytes((b"PK\x03\x04" if zipped else b"\x80\x02") + junk)
