@@ -59,9 +59,7 @@ def test_bound_from_the_spectrum_holds_and_is_close(
 
 @cases
 @settings(max_examples=40)
-def test_orthonormal_and_projected(
-    spectrum: str, shape: tuple[int, int], rank: int, scale: float, seed: int
-) -> None:
+def test_orthonormal_and_projected(spectrum: str, shape: tuple[int, int], rank: int, scale: float, seed: int) -> None:
     W, operator, found, _ = build(spectrum, shape, rank, scale, seed)
     assert defects_of(operator, found).orthogonality <= 1e-13
     assert torch.linalg.matrix_norm(found.U.T @ W - found.S[:, None] * found.Vh, 2) <= 1e-13 * scale

@@ -16,7 +16,11 @@ def quantile(share_above: float, shape: tuple[int, int]) -> float:
     # d(eigenvalue) = 2 s ds, so that the singularity of square shapes at 0 is gone
     def density(s: float) -> float:
         x = s * s
-        return 2 * s * sqrt(max((high - x) * (x - low), 0.0)) / (2 * pi * n * x) if x > 0 else 2 * sqrt(high) / (2 * pi * n)
+        return (
+            2 * s * sqrt(max((high - x) * (x - low), 0.0)) / (2 * pi * n * x)
+            if x > 0
+            else 2 * sqrt(high) / (2 * pi * n)
+        )
 
     def above(s: float) -> float:
         return quad(density, s, sqrt(high), limit=400, epsabs=1e-12, epsrel=1e-12)[0] - share_above

@@ -46,14 +46,15 @@ class BlockSvd:
         U, Vh = self.U.new_zeros(groups, o, count), self.U.new_zeros(count, groups, i)
         U[group, :, column] = self.U[group, :, place]
         Vh[column, group] = self.Vh[group, place]
-        triples = signed_triples(U.reshape(-1, count), self.S.flatten()[chosen], Vh.reshape(count, -1))
+        triples = signed_triples(U.reshape(groups * o, count), self.S.flatten()[chosen], Vh.reshape(count, groups * i))
         return triples, self._defects(triples)
 
     def _defects(self, triples: Triples) -> Defects:
         groups, o, i = self.blocks.shape
         U, S, V = triples.U, triples.S, triples.Vh.T
-        left = (self.blocks @ V.reshape(groups, i, -1)).reshape(groups * o, -1) - U * S
-        right = (self.blocks.mT @ U.reshape(groups, o, -1)).reshape(groups * i, -1) - V * S
+        count = S.numel()
+        left = (self.blocks @ V.reshape(groups, i, count)).reshape(groups * o, count) - U * S
+        right = (self.blocks.mT @ U.reshape(groups, o, count)).reshape(groups * i, count) - V * S
         residual = max(spectral_norm(left), spectral_norm(right))
         return Defects(residual, max(orthogonality_defect(U), orthogonality_defect(V)))
 

@@ -115,31 +115,25 @@ class Factors:
         return TruncationErrors(rank, spectral, torch.linalg.vector_norm(rest).item(), rest.sum().item(), "exact")
 
     def _bounds(self, rank: int) -> TruncationErrors:
-        # W - W_k = (I - Q Q^T) W + Q (B - B_k), B = Q^T W: the two parts have orthogonal ranges
-        squares = self._squares_left(rank)
-        following = self.S[rank].item() if rank < self.rank else 0.0
-        frobenius = sqrt(squares)
-        spectral = frobenius if self.remainder is None else min(frobenius, hypot(self.remainder, following))
-        return TruncationErrors(rank, spectral, frobenius, self._nuclear_bound(rank, spectral, frobenius), "upper")
-
-    def _squares_left(self, rank: int) -> float:
-        kept = self.S[:rank].square()
-        if self.spectrum is not None and self.spectrum_error is not None:
-            # the same difference without its cancellation: what follows, and what the triples miss of each value
-            values, error = self.spectrum, self.spectrum_error
-            missed = (values[:rank].square() - kept).clamp_min(0.0) + 2 * values[:rank] * error[:rank]
-            return (missed.sum() + (values[rank:] + error[rank:]).square().sum()).item()
-        # the allowance covers the rounding of both sums, which matters when next to nothing is left
-        allowance = _ALLOWANCE * sqrt(max(self.shape)) * self.frobenius_norm**2
-        return max(self.frobenius_norm**2 - kept.sum().item(), 0.0) + allowance
-
-    def _nuclear_bound(self, rank: int, spectral: float, frobenius: float) -> float:
+        """Of randomised triples: ``W - W_k = (I - U U^T) W`` with the first k columns of ``U``."""
         out, inn = self.shape
-        # nuclear <= sqrt(rank of the rest) * Frobenius (Cauchy-Schwarz); U_k^T (W - W_k) = 0 limits that rank
+        # U_k^T (W - W_k) = 0 limits the rank of what is left
         limit = max(min(out - rank, inn), 0)
-        bound = sqrt(limit) * frobenius
-        if self.spectrum is None or self.spectrum_error is None:
-            return bound
-        # W - W_k = (I - P) W: no value exceeds that of W, none the spectral norm
-        values = (self.spectrum + self.spectrum_error).clamp_max(spectral)
-        return min(bound, values[:limit].sum().item())
+        if self.spectrum is not None and self.spectrum_error is not None:
+            rest = (self.spectrum + self.spectrum_error)[rank:]
+            missed = self._root_missed(self.spectrum, self.spectrum_error, rank)
+            # value i of what is left is at least s_(i+k), as W_k has rank k; the squares beyond these sum to `missed`
+            spectral, frobenius = hypot(rest[0].item() if rest.numel() else 0.0, missed), hypot(*rest.tolist(), missed)
+            return TruncationErrors(rank, spectral, frobenius, rest.sum().item() + sqrt(limit) * missed, "upper")
+        whole, rounding = self.frobenius_norm, _ALLOWANCE * sqrt(max(self.shape))
+        # the allowance covers the rounding of both sums, which matters when next to nothing is left
+        squares = max(whole**2 - self.S[:rank].square().sum().item(), 0.0) + rounding * whole**2
+        following = self.S[rank].item() + rounding * whole if rank < self.rank else 0.0
+        spectral = sqrt(squares) if self.remainder is None else min(sqrt(squares), hypot(self.remainder, following))
+        # Cauchy-Schwarz
+        return TruncationErrors(rank, spectral, sqrt(squares), sqrt(limit * squares), "upper")
+
+    def _root_missed(self, values: Float64[Tensor, " full"], error: Float64[Tensor, " full"], rank: int) -> float:
+        """Root of ``sum_(i<=k) s_i^2 - S_i^2``, from above."""
+        missed = (values[:rank].square() - self.S[:rank].square()).clamp_min(0.0) + 2 * values[:rank] * error[:rank]
+        return missed.sum().sqrt().item()

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from math import sqrt
+from typing import NamedTuple
 
 import numpy
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor
 
 __all__ = ["marchenko_pastur_quantiles", "noise_edge"]
 
-_GRID = 1024
-_NEWTON_STEPS = 3
+_GRID = 512
+_NEWTON_STEPS = 1
 
 
 def noise_edge(shape: tuple[int, int]) -> float:
@@ -30,7 +31,7 @@ def noise_edge(shape: tuple[int, int]) -> float:
 def marchenko_pastur_quantiles(shape: tuple[int, int], groups: int = 1) -> Float64[Tensor, " rank"]:
     """Singular values to expect of a Gaussian matrix with independent entries of unit variance, descending.
 
-    Value i is the quantile ``1 - (i - 1/2) / rank`` of the Marchenko-Pastur law, accurate to 1e-9 of the edge.
+    Value i is the quantile ``1 - (i - 1/2) / rank`` of the Marchenko-Pastur law, accurate to 1e-8 of the edge.
 
     Args:
         shape: ``(out, in)`` of the whole map.
@@ -52,32 +53,42 @@ def _quantiles(length: int, side: int, groups: int) -> NDArray[numpy.float64]:
     if rank == 0:
         return numpy.zeros(0)
     share = (numpy.arange(rank) + 0.5) / rank
-    grid = numpy.linspace(0.0, numpy.pi, _GRID + 1)
-    tail = _tail(grid, length, side)
+    grid = _grid(length, side)
+    tail = _law(grid, length, side).tail
     theta = numpy.interp(share, tail, grid)
-    cell = numpy.searchsorted(tail, share).clip(1, _GRID)
+    cell = numpy.searchsorted(tail, share).clip(1, grid.size - 1)
     for _ in range(_NEWTON_STEPS):
-        density = _density(theta, length, side)
-        step = (_tail(theta, length, side) - share) / numpy.maximum(density, 1e-300)
-        theta = numpy.clip(theta - step, grid[cell - 1], grid[cell])
-    return numpy.sqrt(_eigenvalue(theta, length, side))
+        law = _law(theta, length, side)
+        theta = (theta - (law.tail - share) / numpy.maximum(law.density, 1e-300)).clip(grid[cell - 1], grid[cell])
+    return numpy.sqrt(_law(theta, length, side).eigenvalue)
 
 
-def _eigenvalue(theta: NDArray[numpy.float64], length: int, side: int) -> NDArray[numpy.float64]:
+def _grid(length: int, side: int) -> NDArray[numpy.float64]:
+    grid = numpy.linspace(0.0, numpy.pi, _GRID + 1)
+    gap = (sqrt(length) - sqrt(side)) / (sqrt(length) + sqrt(side))
+    if gap == 0.0:
+        return grid
+    # near the lower edge of almost square shapes the density bends within an angle of `gap`
+    close = numpy.pi - numpy.geomspace(gap / _GRID, numpy.pi / 4, _GRID)[::-1]
+    return numpy.union1d(grid, close)
+
+
+class _Law(NamedTuple):
+    """At angles ``theta``: the eigenvalue, the density, and its integral from 0, the share of larger eigenvalues."""
+
+    eigenvalue: NDArray[numpy.float64]
+    density: NDArray[numpy.float64]
+    tail: NDArray[numpy.float64]
+
+
+def _law(theta: NDArray[numpy.float64], length: int, side: int) -> _Law:
+    low, root = sqrt(length) - sqrt(side), sqrt(length * side)
+    cosine, sine = numpy.cos(theta / 2), numpy.sin(theta / 2)
     # centre + half * cos(theta), written so that nothing cancels at the lower edge
-    return (sqrt(length) - sqrt(side)) ** 2 + 4 * sqrt(length * side) * numpy.cos(theta / 2) ** 2
-
-
-def _density(theta: NDArray[numpy.float64], length: int, side: int) -> NDArray[numpy.float64]:
+    eigenvalue = low**2 + 4 * root * cosine**2
     if length == side:
-        return (1 - numpy.cos(theta)) / numpy.pi
-    half = 2 * sqrt(length * side)
-    return (half * numpy.sin(theta)) ** 2 / (2 * numpy.pi * side * _eigenvalue(theta, length, side))
-
-
-def _tail(theta: NDArray[numpy.float64], length: int, side: int) -> NDArray[numpy.float64]:
-    """Share of eigenvalues above ``eigenvalue(theta)``: the integral of the density from 0, in closed form."""
-    half, gap = 2 * sqrt(length * side), length - side
-    ratio = (sqrt(length) - sqrt(side)) / (sqrt(length) + sqrt(side))
-    bend = numpy.arctan2(ratio * numpy.sin(theta / 2), numpy.cos(theta / 2)) if gap else 0.0
-    return ((length + side) * theta - half * numpy.sin(theta) - 2 * gap * bend) / (2 * numpy.pi * side)
+        return _Law(eigenvalue, 2 * sine**2 / numpy.pi, (theta - 2 * sine * cosine) / numpy.pi)
+    density = (4 * root * sine * cosine) ** 2 / (2 * numpy.pi * side * eigenvalue)
+    bend = numpy.arctan2(low / (sqrt(length) + sqrt(side)) * sine, cosine)
+    tail = (length + side) * theta - 4 * root * sine * cosine - 2 * (length - side) * bend
+    return _Law(eigenvalue, density, tail / (2 * numpy.pi * side))
