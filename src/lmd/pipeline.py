@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lmd.activations.activations import Activations, capture
 from lmd.atlas.atlas import Atlas, layer_file
-from lmd.atlas.folder import read_json, read_record, sweep, write_json, write_tensors
+from lmd.atlas.folder import read_json, read_record, sweep, write_tensors
 from lmd.atlas.layer_record import Kept, LayerRecord, Stored, arrays_to_keep, findings_entry
 from lmd.engines.local import Engine, Local
 from lmd.factors.factors import Factors
@@ -69,7 +69,9 @@ class Options:
         if self.energy is not None and not 0 < self.energy <= 1:
             raise ValueError(f"energy={self.energy} must be above 0 and at most 1: the share of ||W||_F^2 to keep.")
         if self.error is not None and not 0 <= self.error < 1:
-            raise ValueError(f"error={self.error} must be at least 0 and below 1: the relative Frobenius error to allow.")
+            raise ValueError(
+                f"error={self.error} must be at least 0 and below 1: the relative Frobenius error to allow."
+            )
 
     def truncation(self, full: int) -> dict[str, Any]:
         """The arguments ``factors_of`` takes for a layer of this full rank; ``rank`` is a ceiling."""
@@ -86,7 +88,7 @@ class _Task:
     activations: Activations | None
 
 
-def decompose(  # waiver PLR0913: the documented options of the main call, keyword-only
+def decompose(  # noqa: PLR0913 - the documented options of the main call, keyword-only
     model: nn.Module | str | Path,
     data: Tensor | None = None,
     *,
@@ -144,13 +146,22 @@ def decompose(  # waiver PLR0913: the documented options of the main call, keywo
     seen = _activations(network, layers, data, labels)
     tasks = [_Task(layer, chosen, seen.get(layer.name)) for layer in layers]
     provenance = _provenance(network, chosen, started)
-    head = Atlas(_described(network), coverage_of(network.records, (), {}), (), provenance, {**network.facts, **(facts or {})}, False)
+    head = Atlas(
+        _described(network),
+        coverage_of(network.records, (), {}),
+        (),
+        provenance,
+        {**network.facts, **(facts or {})},
+        complete=False,
+    )
     if folder:
         _prepare(folder, head, [layer.name for layer in layers], resume=resume)
     results = (engine or Local()).map(_record, tasks) if not folder else _saved(folder, tasks, engine or Local())
     records = tuple(_watched(results, len(tasks), progress))
     took = {**provenance, "seconds": round(perf_counter() - clock, 3)}
-    atlas = replace(head, coverage=_coverage(network, found, layers, records), layers=records, provenance=took, complete=True)
+    atlas = replace(
+        head, coverage=_coverage(network, found, layers, records), layers=records, provenance=took, complete=True
+    )
     if folder:
         atlas.write_index(folder)
     return atlas
@@ -287,14 +298,19 @@ def _checked_folder(out: str | Path | None, *, resume: bool, force: bool) -> Pat
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file; give a folder for the atlas.")
-    if (folder / "atlas.json").exists():
-        if not (resume or force):
-            raise FileExistsError(f"{folder} holds an atlas already; add --resume to go on with it, --force to replace it.")
-    elif resume:
-        raise ValueError(f"{folder} holds no atlas to go on with; leave --resume out to begin one.")
-    elif folder.exists() and any(folder.iterdir()) and not force:
-        raise FileExistsError(f"{folder} is not empty; choose another folder, or add --force to write into it.")
+    if resume:
+        if not (folder / "atlas.json").exists():
+            raise ValueError(f"{folder} holds no atlas to go on with; leave --resume out to begin one.")
+    elif not force:
+        _refuse_full(folder)
     return folder
+
+
+def _refuse_full(folder: Path) -> None:
+    if (folder / "atlas.json").exists():
+        raise FileExistsError(f"{folder} holds an atlas already; add --resume to go on with it, --force to replace it.")
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty; choose another folder, or add --force to write into it.")
 
 
 def _prepare(folder: Path, head: Atlas, names: list[str], *, resume: bool) -> None:

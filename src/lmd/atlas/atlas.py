@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from lmd.atlas.folder import read_json, read_record, write_bytes, write_json, write_tensors
-from lmd.atlas.layer_record import Kept, LayerRecord, Stored, glossary
+from lmd.atlas.layer_record import LayerRecord, Stored, glossary
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding
 from lmd.sources.coverage import Coverage, TensorCoverage

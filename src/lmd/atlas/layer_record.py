@@ -6,7 +6,6 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lmd.atlas.folder import read_tensors
@@ -110,7 +109,7 @@ class LayerRecord:
 
 
 def _measured(value: Mapping[str, Any]) -> Measured:
-    listed = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+    listed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
     return Measured(**{f.name: listed[f.name] for f in fields(Measured)})
 
 

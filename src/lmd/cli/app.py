@@ -28,7 +28,8 @@ app = typer.Typer(
 )
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Checkpoint file, Hugging Face folder, or Hub name owner/name[@revision].")
+    str,
+    typer.Argument(metavar="MODEL", help="Checkpoint file, Hugging Face folder, or Hub name owner/name[@revision]."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hints.")]
@@ -69,7 +70,7 @@ def _stop(message: str, code: int) -> None:
 
 @app.callback()
 def _root(
-    show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,  # noqa: FBT002 - typer's way
+    show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
     if show:
         from lmd import __version__
@@ -93,7 +94,9 @@ def demo(
         atlas, page = run_demo(out, seed, quiet=quiet)
         _show(atlas, as_json=json_)
         if not json_:
-            typer.echo(f"\nPage:  {page}\nAtlas: {out / 'atlas'}\nModel: {out / 'digits.pt'}  (try: lmd decompose {out / 'digits.pt'})")
+            typer.echo(
+                f"\nPage:  {page}\nAtlas: {out / 'atlas'}\nModel: {out / 'digits.pt'}  (try: lmd decompose {out / 'digits.pt'})"
+            )
 
 
 @app.command()
@@ -108,17 +111,21 @@ def inspect(model: Model, kind: Kinds = None, json_: Json = False) -> None:
 
 
 @app.command()
-def decompose(  # noqa: PLR0913 - each option is a word of the command
+def decompose(
     model: Model,
     layers: Annotated[str, typer.Option(metavar="GLOB", help="Only layers whose name fits.")] = "*",
     rank: Annotated[int | None, typer.Option(help="Keep this many singular triples of each layer.")] = None,
     energy: Annotated[float | None, typer.Option(help="Keep triples up to this share of ||W||_F^2, in (0, 1].")] = None,
-    error: Annotated[float | None, typer.Option(help="Keep triples until the relative Frobenius error is at most this.")] = None,
+    error: Annotated[
+        float | None, typer.Option(help="Keep triples until the relative Frobenius error is at most this.")
+    ] = None,
     vectors: Annotated[str, typer.Option(metavar="all|none|K", help="How many triples to keep without a rule.")] = "32",
     kind: Kinds = None,
     builder: Annotated[
         str | None,
-        typer.Option(metavar="FILE.py:FUNCTION", help="Your function that returns the module of a bare checkpoint; it is run."),
+        typer.Option(
+            metavar="FILE.py:FUNCTION", help="Your function that returns the module of a bare checkpoint; it is run."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the atlas, written layer by layer.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
@@ -208,10 +215,12 @@ def _limited(threads: int | None) -> Iterator[None]:
 
 
 def _kinds(words: list[str] | None) -> dict[str, str]:
-    pairs = dict(word.rpartition("=")[::2] for word in words or [])
-    wrong = next((f"{glob}={kind}" for glob, kind in pairs.items() if not glob or not kind), None)
-    if wrong is not None:
-        raise ValueError(f"--kind {wrong.strip('=')} must be GLOB=KIND, for example 'embedding=dense'.")
+    pairs: dict[str, str] = {}
+    for word in words or []:
+        glob, _, kind = word.rpartition("=")
+        if not glob or not kind:
+            raise ValueError(f"--kind {word} must be GLOB=KIND, for example 'embedding=dense'.")
+        pairs[glob] = kind
     return pairs
 
 

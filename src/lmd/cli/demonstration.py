@@ -23,7 +23,7 @@ def run_demo(out: Path, seed: int, *, quiet: bool) -> "tuple[Atlas, Path]":
     Raises:
         FileExistsError: ``out`` holds something that is no demo.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir()) and not (out / "digits.pt").exists()):
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "digits.pt").exists())):
         raise FileExistsError(f"{out} holds something else than a demo; choose another folder with --out.")
     out.mkdir(parents=True, exist_ok=True)
     if not quiet:

@@ -66,9 +66,13 @@ def atlas_table(atlas: "Atlas") -> None:
     for entry in shown:
         table.add_row(*_layer_cells(entry))
     console.print(table)
-    console.print(Text("value (what a random matrix of the same shape and Frobenius norm gives: Marchenko-Pastur)", "dim"))
+    console.print(
+        Text("value (what a random matrix of the same shape and Frobenius norm gives: Marchenko-Pastur)", "dim")
+    )
     if len(shown) < len(entries):
-        console.print(Text(f"{len(entries) - len(shown)} views (heads) left out here; --json and the page have them", "dim"))
+        console.print(
+            Text(f"{len(entries) - len(shown)} views (heads) left out here; --json and the page have them", "dim")
+        )
     _failures(console, entries)
     _rest(console, [(t.name, t.status, t.reason) for t in atlas.coverage.tensors])
 
@@ -97,7 +101,9 @@ def _failures(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
     guesses = [entry for entry in entries if entry["confidence"] == "guess" and entry["view_of"] is None]
     for entry in guesses[:10]:
         choices = " or ".join(entry["alternatives"])
-        console.print(Text(f"guessed: {entry['name']} as {entry['kind']}; if it is {choices}: --kind '{entry['name']}=...'"))
+        console.print(
+            Text(f"guessed: {entry['name']} as {entry['kind']}; if it is {choices}: --kind '{entry['name']}=...'")
+        )
     if len(guesses) > 10:
         console.print(Text(f"... and {len(guesses) - 10} more guesses"))
 

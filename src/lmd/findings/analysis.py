@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import signature
@@ -57,11 +58,17 @@ def analysis(function: Callable[..., Finding]) -> Callable[..., Finding]:
 
 def analyses() -> Mapping[str, Analysis]:
     """Every registered analysis, by name: the product's own and those of installed plug-ins."""
+    _load_analyses()
+    return dict(sorted(_registry.items()))
+
+
+@cache
+def _load_analyses() -> None:
+    # once: looking for plug-ins reads the metadata of every installed package, and each layer asks
     for module in _own_modules():
         import_module(module)
     for plugin in entry_points(group="lmd.findings"):
         plugin.load()
-    return dict(sorted(_registry.items()))
 
 
 def _own_modules() -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from math import prod
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from lmd.layers.layer_matrix import LayerMatrix

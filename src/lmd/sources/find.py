@@ -38,6 +38,6 @@ def read_archive(model: str, *, header: bool = False) -> tuple[Path, Archive]:
         path = Path(model.partition("@")[0])
     else:
         raise UnreadableModelError(
-            f"{model} does not exist; give a checkpoint file, a folder with weights, or a Hub name owner/name[@revision]."
+            f"{model} does not exist; give a checkpoint file, a folder with weights, or a Hub name owner/name."
         )
     return path, replace(archive, records=with_roles(archive.records))

@@ -15,7 +15,7 @@ def inspect_model(model: str, kinds: Mapping[str, str] | None = None) -> dict[st
     """Read a header and say how each module would be read; no number is read, and no torch for safetensors.
 
     Returns:
-        A JSON value: ``network``, ``coverage`` and ``readings`` (path, kind, confidence, alternatives, reason, tensors).
+        A JSON value: ``network``, ``coverage``, ``facts`` and ``readings``, one for each module with a linear map.
 
     Raises:
         UnreadableModelError: it cannot be read.

@@ -118,7 +118,9 @@ class FileTensor:
                 buffer = bytearray(length)
                 file.seek(self.offset)
                 if file.readinto(buffer) < length:
-                    raise EOFError(f"{self.path} ends inside tensor {self.name!r}; the file is cut short, fetch it again.")
+                    raise EOFError(
+                        f"{self.path} ends inside tensor {self.name!r}; the file is cut short, fetch it again."
+                    )
                 return torch.frombuffer(buffer, dtype=self.dtype).as_strided(self.size, self.stride).contiguous()
             return self._gathered(file.fileno(), length)
 

@@ -12,7 +12,6 @@ from torch import nn
 from lmd.sources.archive import Archive
 from lmd.sources.checksum import sha256_of_files
 from lmd.sources.declared_architecture import declared_skeleton
-from lmd.sources.errors import UnreadableModelError
 from lmd.sources.find import read_archive
 from lmd.sources.network import Network
 from lmd.sources.parametrised import effective_loaders
@@ -22,6 +21,7 @@ from lmd.sources.skeleton import skeleton_of
 from lmd.sources.torch_module import commonest_dtype, from_module
 
 __all__ = ["open_network"]
+
 
 def open_network(
     model: nn.Module | str | Path, *, kinds: Mapping[str, str] | None = None, builder: str | None = None
@@ -80,7 +80,9 @@ def _declared(path: Path, archive: Archive, skeleton: nn.Module, tied: Mapping[s
     for name, original in tied.items():
         if name not in by_name and original in by_name:
             twin = by_name[original]
-            records.append(TensorRecord(name, twin.shape, twin.dtype, "tied", f"same tensor as {original}", tied_to=original))
+            records.append(
+                TensorRecord(name, twin.shape, twin.dtype, "tied", f"same tensor as {original}", tied_to=original)
+            )
     return _network(path, archive, skeleton, records=tuple(records))
 
 
@@ -97,9 +99,7 @@ def _by_rules(path: Path, archive: Archive, kinds: Mapping[str, str] | None) -> 
     readings = read_names(archive.records, kinds)
     skeleton, table = skeleton_of(readings)
     transposed = frozenset(r.roles["weight"] for r in readings if r.kind == "transposed_kernel_matrix")
-    return _network(
-        path, archive, skeleton, names=table, readings={r.path: r for r in readings}, transposed=transposed
-    )
+    return _network(path, archive, skeleton, names=table, readings={r.path: r for r in readings}, transposed=transposed)
 
 
 def _refuse_for_declared(kinds: Mapping[str, str] | None, what: str) -> None:

@@ -36,9 +36,7 @@ def spectral_normed(original: Tensor, u: Tensor, v: Tensor, *, transposed: bool 
     return original / torch.dot(u, torch.mv(matrix, v))
 
 
-def effective_loaders(
-    loaders: Mapping[str, Loader], transposed: frozenset[str] = frozenset()
-) -> dict[str, Loader]:
+def effective_loaders(loaders: Mapping[str, Loader], transposed: frozenset[str] = frozenset()) -> dict[str, Loader]:
     """Loaders of the effective weights among some stored tensors, by effective name.
 
     Args:

@@ -26,8 +26,20 @@ KINDS = (
 """Words ``--kind GLOB=KIND`` takes."""
 
 _BUFFERS = frozenset(
-    "running_mean running_var num_batches_tracked position_ids token_type_ids inv_freq masked_bias attn_mask mask "
-    "causal_mask relative_position_index relative_coords_table".split()
+    [
+        "running_mean",
+        "running_var",
+        "num_batches_tracked",
+        "position_ids",
+        "token_type_ids",
+        "inv_freq",
+        "masked_bias",
+        "attn_mask",
+        "mask",
+        "causal_mask",
+        "relative_position_index",
+        "relative_coords_table",
+    ]
 )
 _EMBEDDING = re.compile(r"emb|wte|wpe|lookup|codebook|vocab|relative_attention_bias", re.IGNORECASE)
 _NORM = re.compile(r"norm|^(ln|bn|gn|rms)(\d|_|$)", re.IGNORECASE)
@@ -177,9 +189,8 @@ def _attention(module: _Module) -> Reading | None:
     if packed is not None and len(packed) == 2 and packed[0] == 3 * packed[1]:
         embed, settings = packed[1], {"embed_dim": packed[1]}
     elif query is not None and all(s is not None and len(s) == 2 for s in separate):
-        key, value = separate[1], separate[2]
-        assert key is not None and value is not None
-        embed, settings = query[0], {"embed_dim": query[0], "kdim": key[1], "vdim": value[1]}
+        key, value = (s[1] for s in separate[1:] if s is not None)
+        embed, settings = query[0], {"embed_dim": query[0], "kdim": key, "vdim": value}
     else:
         return None
     reason = "projections named as in torch.nn.MultiheadAttention; the number of heads is not in the file"
@@ -224,7 +235,9 @@ def _kernel(module: _Module) -> Reading | None:
         if bias[0] == first:
             return _reading(module, "kernel_matrix", "shape", f"the bias has the length of the first axis, {first}")
         if second and bias[0] % second == 0:
-            reading = _reading(module, "transposed_kernel_matrix", "shape", f"the bias has {bias[0]} entries, the outputs")
+            reading = _reading(
+                module, "transposed_kernel_matrix", "shape", f"the bias has {bias[0]} entries, the outputs"
+            )
             return replace(reading, settings={"groups": bias[0] // second})
     return _reading(module, "kernel_matrix", "guess", "first axis as outputs", "transposed_kernel_matrix")
 
@@ -259,8 +272,11 @@ def _matrix_among(
     if module.shapes.get("bias") is not None:
         if "transposed_dense" in kinds and "dense" not in kinds:
             reason = "its siblings' biases have the length of the columns"
-            return replace(reading, kind="transposed_dense", confidence="siblings", alternatives=("dense",), reason=reason)
-        return replace(reading, confidence="siblings") if "dense" in kinds else reading
+            return replace(
+                reading, kind="transposed_dense", confidence="siblings", alternatives=("dense",), reason=reason
+            )
+        reason = "square; its siblings' biases have the length of the rows"
+        return replace(reading, confidence="siblings", reason=reason) if "dense" in kinds else reading
     support = [
         sum(width in (_widths(r) or _loose_widths(m)) for m, r in zip(modules, first, strict=True) if m is not module)
         for width in (rows, columns)
@@ -324,7 +340,9 @@ def _kernel_by_convention(reading: Reading, first: Sequence[Reading | None]) -> 
     decided = {r.kind for r in first if r is not None and r.confidence == "shape"}
     normed = any(r is not None and r.kind == "diagonal" and r.shape == reading.shape[:1] for r in first)
     if "transposed_kernel_matrix" not in decided and ("kernel_matrix" in decided or normed):
-        return replace(reading, confidence="siblings", reason="no layer of the file is a transposed convolution by its bias")
+        return replace(
+            reading, confidence="siblings", reason="no layer of the file is a transposed convolution by its bias"
+        )
     return reading
 
 

@@ -81,11 +81,13 @@ def _dense(reading: Reading) -> nn.Module:
 
 
 def _transposed_dense(reading: Reading) -> nn.Module:
-    return TransposedLinear(*reading.shape, device="meta")
+    inputs, outputs = reading.shape
+    return TransposedLinear(inputs, outputs, device="meta")
 
 
 def _embedding(reading: Reading) -> nn.Module:
-    return nn.Embedding(*reading.shape, device="meta")
+    entries, width = reading.shape
+    return nn.Embedding(entries, width, device="meta")
 
 
 def _kernel(reading: Reading) -> nn.Module:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.nn.utils import parametrize
 
 from lmd.sources.checksum import sha256_of_tensors
@@ -16,6 +16,8 @@ from lmd.sources.parametrised import effective_loaders
 from lmd.sources.reading import TensorRecord
 
 __all__ = ["commonest_dtype", "from_module"]
+
+_UNINITIALISED = (UninitializedParameter, UninitializedBuffer)
 
 
 def from_module(module: nn.Module, name: str = "") -> Network:
@@ -73,7 +75,7 @@ def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _is_read(tensor: Tensor) -> bool:
-    return not isinstance(tensor, UninitializedTensorMixin) and tensor.layout == torch.strided
+    return not isinstance(tensor, _UNINITIALISED) and tensor.layout == torch.strided
 
 
 def _refuse_meta(tensors: Mapping[str, Tensor], name: str) -> None:
@@ -98,7 +100,7 @@ def _records(module: nn.Module) -> Iterator[TensorRecord]:
 def _record(name: str, tensor: Tensor, kind: str, first: str) -> TensorRecord:
     dtype = str(tensor.dtype).removeprefix("torch.")
     if not _is_read(tensor):
-        lazy = isinstance(tensor, UninitializedTensorMixin)
+        lazy = isinstance(tensor, _UNINITIALISED)
         reason = "not initialised yet: call the module once" if lazy else f"layout {tensor.layout}: not a dense tensor"
         return TensorRecord(name, () if lazy else tuple(tensor.shape), dtype, "parameter", reason)
     shape = tuple(tensor.shape)

@@ -19,7 +19,7 @@ class EckartYoung(Finding):
     eckart_young: Measured = quantity(
         "‖W − W_k‖_F/‖W‖_F",
         unit="1",
-        meaning="Relative Frobenius error of keeping the k strongest directions, k = 0, 1, …; no rank-k matrix does better",
+        meaning="Relative Frobenius error of keeping the k strongest directions, k = 0, 1, …; no rank k does better",
         source="Eckart & Young 1936; Mirsky 1960",
     )
 
@@ -34,7 +34,10 @@ def eckart_young(factors: Factors) -> EckartYoung:
         return EckartYoung(layer=factors.layer, eckart_young=Measured(None, reason="undefined for the zero matrix"))
     # |d(tail/total)| <= 2 ||error|| / total, by the triangle inequality for both
     curve = Measured(
-        _curve(S), None if base is None else _curve(base), 2 * error.norm().item() / norm, reason=NO_BASELINE if base is None else ""
+        _curve(S),
+        None if base is None else _curve(base),
+        2 * error.norm().item() / norm,
+        reason=NO_BASELINE if base is None else "",
     )
     return EckartYoung(layer=factors.layer, eckart_young=curve)
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,15 +12,6 @@ from lmd.findings.measure import baseline_spectrum, counted, measured, spectrum_
 from lmd.findings.quantity import Measured, quantity
 
 __all__ = ["Ranks", "ranks"]
-
-
-def _energy_rank(share: str) -> Any:
-    return quantity(
-        f"k({share} %)",
-        unit="directions",
-        meaning=f"Fewest directions that hold {share} % of the squared Frobenius norm",
-        source="Eckart & Young 1936",
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,10 +42,30 @@ class Ranks(Finding):
         meaning="How many directions share the squared Frobenius norm",
         source="Gao & Ganguli 2017",
     )
-    rank_90: Measured = _energy_rank("90")
-    rank_95: Measured = _energy_rank("95")
-    rank_99: Measured = _energy_rank("99")
-    rank_99_9: Measured = _energy_rank("99.9")
+    rank_90: Measured = quantity(
+        "k(90 %)",
+        unit="directions",
+        meaning="Fewest directions that hold 90 % of the squared Frobenius norm",
+        source="Eckart & Young 1936",
+    )
+    rank_95: Measured = quantity(
+        "k(95 %)",
+        unit="directions",
+        meaning="Fewest directions that hold 95 % of the squared Frobenius norm",
+        source="Eckart & Young 1936",
+    )
+    rank_99: Measured = quantity(
+        "k(99 %)",
+        unit="directions",
+        meaning="Fewest directions that hold 99 % of the squared Frobenius norm",
+        source="Eckart & Young 1936",
+    )
+    rank_99_9: Measured = quantity(
+        "k(99.9 %)",
+        unit="directions",
+        meaning="Fewest directions that hold 99.9 % of the squared Frobenius norm",
+        source="Eckart & Young 1936",
+    )
 
 
 @analysis
@@ -79,7 +89,7 @@ def ranks(factors: Factors) -> Ranks:
 
 
 def _numerical(S: Tensor, *, tolerance: float, floor: float) -> int:
-    return int((S > max(tolerance * S[0].item(), floor)).sum()) if S.numel() else 0
+    return int((max(tolerance * S[0].item(), floor) < S).sum()) if S.numel() else 0
 
 
 def _stable(S: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ class Noise(Finding):
     noise_edge: Measured = quantity(
         "s(√out+√in)",
         unit="output/input",
-        meaning="Where the spectrum of a random layer with the same mean square weight ends (the limit of large layers)",
+        meaning="Where the spectrum of a large random layer with the same mean square weight ends",
         source="Marchenko & Pastur 1967",
     )
     spikes: Measured = quantity(

@@ -32,7 +32,10 @@ class Norms(Finding):
         "‖W‖_*", unit="output/input", meaning="Sum of the stretchings of all directions", source="Fan 1951"
     )
     smallest_gain: Measured = quantity(
-        "σ_r", unit="output/input", meaning="Smallest of the min(out, in) stretchings", source="Golub & Van Loan 2013, 2.4"
+        "σ_r",
+        unit="output/input",
+        meaning="Smallest of the min(out, in) stretchings",
+        source="Golub & Van Loan 2013, 2.4",
     )
     condition_number: Measured = quantity(
         "κ = σ₁/σ_r", unit="1", meaning="Largest over smallest stretching: how unevenly it acts", source="Turing 1948"
