@@ -94,9 +94,8 @@ def demo(
         atlas, page = run_demo(out, seed, quiet=quiet)
         _show(atlas, as_json=json_)
         if not json_:
-            typer.echo(
-                f"\nPage:  {page}\nAtlas: {out / 'atlas'}\nModel: {out / 'digits.pt'}  (try: lmd decompose {out / 'digits.pt'})"
-            )
+            model = out / "digits.pt"
+            typer.echo(f"\nPage:  {page}\nAtlas: {out / 'atlas'}\nModel: {model}  (try: lmd decompose {model})")
 
 
 @app.command()
