@@ -221,3 +221,14 @@ def empty() -> Made:
 def no_arrays(_name: str) -> Arrays:
     """What an atlas without arrays answers."""
     return {}
+
+
+def many(layers: int) -> Made:
+    """As many copies of one layer of 128 singular values."""
+    rng = np.random.default_rng(3)
+    layer, held = _layer("model", rng.standard_normal((128, 128)), rng)
+    held = {"spectrum": held["spectrum"], "baseline": held["baseline"]}
+    names = [f"model.layers.{index // 40}.experts.{index % 40}.down_proj" for index in range(layers)]
+    tensors = [_tensor(f"{name}.weight", (128, 128)) for name in names]
+    document = _document("many", [layer | {"name": name} for name in names], tensors)
+    return document, lambda _name: held

@@ -39,7 +39,7 @@ def headlines(document: Mapping[str, Any]) -> list[Headline]:
 def _layers(layers: Sequence[Mapping[str, Any]], failed: int) -> Headline:
     views = sum(1 for layer in layers if layer.get("view_of"))
     kinds = Counter(str(layer.get("kind", "")).replace("_", " ") for layer in layers)
-    parts = [", ".join(f"{number} {kind}" for kind, number in kinds.most_common(4)) + ", …" * (len(kinds) > 4)]
+    parts = [", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common(4)) + ", …" * (len(kinds) > 4)]
     parts += [f"{count(views, 'view')} of a part of a layer among them"] * bool(views)
     parts += [f"{count(failed, 'layer')} failed"] * bool(failed)
     return (
@@ -73,7 +73,7 @@ def _spikes(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
     layer, most, _ = max(rows, key=lambda row: row[1])
     label = "layer has" if len(rows) == 1 else "layers have"
     label += " singular values beyond the edge where noise alone would end"
-    return f"{above} of {len(rows)}", label, f"most in {_called(layer)}: {number_text(most)}" if most else ""
+    return f"{above:,} of {len(rows):,}", label, f"most in {_called(layer)}: {number_text(most)}" if most else ""
 
 
 def _gain(layers: Sequence[Mapping[str, Any]]) -> Headline | None:

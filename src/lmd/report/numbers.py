@@ -1,6 +1,5 @@
 """Numbers as text for a page, and as few digits for a browser."""
 
-from collections.abc import Iterable
 from math import isfinite
 from typing import Any
 
@@ -12,6 +11,7 @@ _SIGNS = {
     "estimate": "\N{ALMOST EQUAL TO} ",
 }
 _DIGITS = 4
+_LARGEST_INTEGER = 1e9  # beyond, an exponent is shorter and no count is meant
 
 
 def compact(value: Any, digits: int = 5) -> Any:
@@ -20,17 +20,15 @@ def compact(value: Any, digits: int = 5) -> Any:
     >>> compact([1.23456789, float("nan"), 7])
     [1.2346, None, 7]
     """
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, Iterable):
+    if isinstance(value, list | tuple):
         return [compact(one, digits) for one in value]
-    if isinstance(value, int):
+    if value is None or isinstance(value, int):
         return value
     value = float(value)
     if not isfinite(value):
         return None
     short = float(f"{value:.{digits}g}")
-    return int(short) if short.is_integer() and abs(short) < 1e9 else short
+    return int(short) if short.is_integer() and abs(short) < _LARGEST_INTEGER else short
 
 
 def number_text(value: Any) -> str:

@@ -13,13 +13,14 @@ from lmd.report.numbers import compact
 
 __all__ = ["as_script", "finding_keys", "payload"]
 
-_CURVE_BUDGET = 1_400_000  # bytes for all curves of a page; a number takes about six
+_CURVE_BUDGET = 1_000_000  # bytes for all curves of a page; a number takes about six
 _MOST_POINTS, _FEWEST_POINTS = 120, 8
 _DIRECTIONS = ("exact", "estimate", "upper", "lower")
 _READING_ORDER = tuple(
     "spectral_norm frobenius_norm nuclear_norm smallest_gain condition_number stable_rank effective_rank participation_ratio "
     "numerical_rank rank_90 rank_95 rank_99 rank_99_9 noise_edge spikes eckart_young projection_energy".split()
 )
+_UNSAID = (None, "", [], (), "declared", "shape")
 _ABOUT_COMPUTATION = ("confidence", "alternatives", "note", "method", "residual", "orthogonality_defect")
 
 
@@ -28,6 +29,7 @@ def payload(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, ND
     layers = document.get("layers", ())
     keys = finding_keys(document)
     reasons: dict[str, int] = {"": 0}
+    indices: dict[tuple[int, ...], int] = {}
     points = min(_MOST_POINTS, max(_FEWEST_POINTS, _CURVE_BUDGET // (6 * 6 * max(len(layers), 1))))
     held = [arrays(layer["name"]) for layer in layers]
     glossary = document.get("glossary", {})
@@ -36,9 +38,10 @@ def payload(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, ND
         "units": [glossary.get(key, {}).get("unit") or _unit(layers, key) for key in keys],
         "meanings": [glossary.get(key, {}).get("meaning", "") for key in keys],
         "layers": [
-            _layer(one, keys, reasons, _curves(one, found, points)) for one, found in zip(layers, held, strict=True)
+            _layer(one, keys, reasons, _curves(one, found, points, indices)) for one, found in zip(layers, held, strict=True)
         ],
         "reasons": list(reasons),
+        "indices": list(indices),
         "figures": {key: figure.said() for key, figure in figures().items()},
         "clouds": clouds(enumerate(held)),
         "pictures": pictures(document, arrays),
@@ -64,9 +67,16 @@ def _unit(layers: Iterable[Layer], key: str) -> str:
     return next((layer["findings"][key].get("unit", "") for layer in layers if key in layer.get("findings", {})), "")
 
 
-def _curves(layer: Layer, arrays: Mapping[str, NDArray[Any]], points: int) -> dict[str, Any]:
+def _curves(
+    layer: Layer, arrays: Mapping[str, NDArray[Any]], points: int, indices: dict[tuple[int, ...], int]
+) -> dict[str, Any]:
+    """The drawings of a layer; layers of one rank share their horizontal coordinates."""
     drawn = ((key, figure.draw(layer, arrays, points)) for key, figure in figures().items())
-    return {key: drawing for key, drawing in drawn if drawing is not None}
+    return {
+        key: {**drawing, "x": indices.setdefault(tuple(drawing["x"]), len(indices))}
+        for key, drawing in drawn
+        if drawing is not None
+    }
 
 
 def _layer(layer: Layer, keys: list[str], reasons: dict[str, int], curves: dict[str, Any]) -> dict[str, Any]:
@@ -75,14 +85,14 @@ def _layer(layer: Layer, keys: list[str], reasons: dict[str, int], curves: dict[
         "name": layer["name"],
         "kind": layer.get("kind", ""),
         "shape": list(layer.get("shape", ())),
-        "findings": [_finding(findings[key], reasons) if key in findings else 0 for key in keys],
+        "findings": [_finding(findings[key], reasons, key in curves) if key in findings else 0 for key in keys],
         "curves": curves,
     }
     if layer.get("view_of"):
         small["view_of"] = layer["view_of"]
     if layer.get("failed"):
         small["failed"] = layer.get("reason") or "no reason was given"
-    about = {name: _plain(layer[name]) for name in _ABOUT_COMPUTATION if layer.get(name) not in (None, "", [], ())}
+    about = {name: _plain(layer[name]) for name in _ABOUT_COMPUTATION if layer.get(name) not in _UNSAID}
     rank = layer.get("rank")
     return small | ({"about": about} if about else {}) | ({"rank": rank} if rank is not None else {})
 
@@ -91,11 +101,11 @@ def _plain(value: Any) -> Any:
     return compact(value, 3) if isinstance(value, (int, float)) else value
 
 
-def _finding(finding: Mapping[str, Any], reasons: dict[str, int]) -> list[Any]:
+def _finding(finding: Mapping[str, Any], reasons: dict[str, int], drawn: bool) -> list[Any]:
     """Value, baseline, error, direction, reason; what is missing at the end is cut."""
     reason = reasons.setdefault(finding.get("reason") or "", len(reasons))
     value, baseline = finding.get("value"), finding.get("baseline")
-    value, baseline = _short(value), _short(baseline)
+    value, baseline = _short(value, drawn), _short(baseline, drawn)
     direction = _DIRECTIONS.index(finding.get("direction") or "exact")
     row = [value, baseline, compact(finding.get("error"), 2), direction, reason]
     while row and row[-1] in (None, 0) and len(row) > 1:
@@ -103,8 +113,10 @@ def _finding(finding: Mapping[str, Any], reasons: dict[str, int]) -> list[Any]:
     return row
 
 
-def _short(value: Any) -> Any:
+def _short(value: Any, drawn: bool) -> Any:
     """A number; of a curve its length, first and last value, since the figure shows the rest."""
     if not isinstance(value, (list, tuple)):
         return compact(value)
-    return [len(value), *compact([value[0], value[-1]])] if value else None
+    if drawn or not value:
+        return [len(value)] if value else None
+    return [len(value), *compact([value[0], value[-1]])]

@@ -129,10 +129,6 @@ def overview_html(document: Mapping[str, Any]) -> str:
     )
 
 
-def _breakable(name: str) -> str:
-    return escape(name).replace(".", ".<wbr>")
-
-
 def _column(key: str, entry: Mapping[str, Any]) -> str:
     unit = entry.get("unit") or "1"
     return (
@@ -144,10 +140,10 @@ def _column(key: str, entry: Mapping[str, Any]) -> str:
 def _row(index: int, layer: Mapping[str, Any]) -> str:
     out, inputs = (*layer.get("shape", ()), 0, 0)[:2]
     part = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} " if layer.get("view_of") else ""
-    name = f'{part}<a href="#L{index}">{_breakable(layer["name"])}</a>'
+    name = f'{part}<a href="#L{index}">{escape(layer["name"])}</a>'
     start = (
-        f"<tr><td class=num>{index + 1}<td class=name>{name}<td>{escape(layer.get('kind', ''))}"
-        f"<td class=num data-v={out * inputs}>{out:,} × {inputs:,}"
+        f"<tr><td>{index + 1}<td>{name}<td>{escape(layer.get('kind', '').replace('_', ' '))}"
+        f"<td>{out:,} × {inputs:,}"
     )
     if layer.get("failed"):
         return f"{start}<td class=bad colspan={len(_COLUMNS)}>failed: {escape(layer.get('reason', ''))}</tr>"
@@ -157,9 +153,9 @@ def _row(index: int, layer: Mapping[str, Any]) -> str:
 def _cell(finding: Mapping[str, Any]) -> str:
     value, baseline = finding.get("value"), finding.get("baseline")
     if not isinstance(value, (int, float)):
-        return f'<td class=num title="{escape(finding.get("reason") or "not measured")}">\N{EN DASH}'
+        return f'<td title="{escape(finding.get("reason") or "not measured")}">\N{EN DASH}'
     beside = f"<i>{number_text(baseline)}</i>" if isinstance(baseline, (int, float)) else "<i>\N{EN DASH}</i>"
-    return f"<td class=num data-v={float(value):.6g}>{measured_text(dict(finding))} {beside}"
+    return f"<td>{measured_text(dict(finding))} {beside}"
 
 
 def glossary_html(keys: Iterable[str], glossary: Mapping[str, Mapping[str, Any]]) -> str:

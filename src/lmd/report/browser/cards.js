@@ -87,7 +87,7 @@ function fillCard(card, layer) {
 
 const cards = atlas.layers.map((layer, i) => {
   const title = el("summary", {}, el("span", { class: "no" }, String(i + 1)), el("span", { class: "title" }, called(layer)),
-    el("span", { class: "kind" }, layer.kind || "layer"), el("span", { class: "dim" }, layer.shape.map((n) => n.toLocaleString("en")).join(" × ") + " (out × in)"),
+    el("span", { class: "kind" }, (layer.kind || "layer").replaceAll("_", " ")), el("span", { class: "dim" }, layer.shape.map((n) => n.toLocaleString("en")).join(" × ") + " (out × in)"),
     layer.view_of ? el("span", { class: "dim" }, `part of ${layer.view_of}`) : "", layer.failed ? el("span", { class: "bad" }, "failed") : "");
   const card = el("details", { class: "card", id: "L" + i }, title);
   card.addEventListener("toggle", () => { if (card.open) fillCard(card, layer); });
@@ -109,11 +109,18 @@ function startCards() {
   cards.slice(0, open).forEach((card, i) => { card.open = true; fillCard(card, atlas.layers[i]); });
 }
 
+// text of a cell as what it is sorted by: a shape by its entries, a number without sign of a bound
+function sortValue(text, column) {
+  const numbers = text.replaceAll(",", "").match(/[\d.]+(e[+-]?\d+)?/g);
+  if (column === 1 || column === 2 || !numbers) return text;
+  return column === 3 ? numbers.reduce((product, n) => product * Number(n), 1) : Number(numbers[0]);
+}
+
 function startTable() {
   const table = byId("overview");
   if (!table) return;
   const body = table.tBodies[0];
-  const key = (row, c) => { const cell = row.cells[Math.min(c, row.cells.length - 1)]; const v = cell.dataset.v ?? cell.textContent; return v === "" || isNaN(v) ? v : Number(v); };
+  const key = (row, c) => sortValue(row.cells[Math.min(c, row.cells.length - 1)]?.firstChild?.textContent ?? "", c);
   const compare = (a, b) => (typeof a === typeof b ? (a < b ? -1 : a > b ? 1 : 0) : typeof a === "number" ? -1 : 1);
   [...table.tHead.rows[0].cells].forEach((head, c) => head.querySelector("button").addEventListener("click", () => {
     const down = head.getAttribute("aria-sort") === "ascending";
@@ -123,6 +130,7 @@ function startTable() {
     body.append(...rows.map((pair) => pair[1]));
   }));
   const rows = [...body.rows];
+  for (const link of body.querySelectorAll("a")) link.innerHTML = link.innerHTML.replaceAll(".", ".<wbr>");
   body.addEventListener("click", (event) => {
     const link = event.target.closest("a");
     if (link) { event.preventDefault(); openCard(Number(link.getAttribute("href").slice(2))); }

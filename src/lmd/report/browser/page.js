@@ -1,5 +1,6 @@
 "use strict";
 const atlas = JSON.parse(document.getElementById("atlas").textContent);
+for (const layer of atlas.layers) for (const drawing of Object.values(layer.curves)) drawing.x = atlas.indices[drawing.x];
 const root = document.documentElement;
 const byId = (id) => document.getElementById(id);
 const repaint = new Map(); // element -> function that draws it again in the present theme

@@ -47,6 +47,7 @@ function startPrinting() {
   });
 }
 
+byId("layers").hidden = !atlas.layers.length;
 startTheme();
 startDepth();
 startClouds();

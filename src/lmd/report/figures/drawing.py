@@ -6,6 +6,7 @@ small. The numbers carry roles, not colours: the browser paints them after the t
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -73,6 +74,7 @@ def figures() -> Mapping[str, Figure]:
     return dict(sorted(_registry.items(), key=lambda item: (item[0] != "spectrum", item[0])))
 
 
+@lru_cache(maxsize=256)
 def chosen_indices(length: int, points: int) -> NDArray[np.int64]:
     """At most ``points`` of ``range(length)``, first and last among them, half of them crowded at the start.
 
