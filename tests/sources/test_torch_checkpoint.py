@@ -264,7 +264,7 @@ def test_code_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @CONTAINERS
 def test_whole_modules_are_refused(tmp_path: Path, zipped: bool) -> None:
-    with pytest.raises(UnsafeModelError, match="torch.nn.modules.container.Sequential.*state_dict"):
+    with pytest.raises(UnsafeModelError, match=r"torch\.nn\.modules\.container\.Sequential.*state_dict"):
         torch_checkpoint.read(saved(tmp_path, network(), zipped=zipped))
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from lmd.sources.names_of_files import file_names_of, under_file_names
+
 __all__ = ["DeclaredSkeleton", "declared_skeleton"]
 
 _FAILURES = (
@@ -20,12 +22,15 @@ _FAILURES = (
     AttributeError,
     ImportError,
     LookupError,
+    MemoryError,
     OSError,
     RuntimeError,
     TypeError,
+    ValueError,
 )
-"""What a config that fits no architecture makes transformers raise; ValueError beside them."""
-_COUNT_OF_LAYERS = re.compile(r"(^|_)(n|num)_?.*layers?$|_layers$|_depth$|^depth$|num_.*experts$")
+"""What a config that fits no architecture makes transformers raise."""
+_COUNT_OF_MODULES = re.compile(r"^(n|num)_.*(layers?|experts|blocks)$|^n_layers?$|_layers$|(^|_)depth$")
+_ALWAYS_ALLOWED = 1024
 _REMOTE = ("auto_map", "trust_remote_code", "use_pretrained_backbone", "quantization_config", "_attn_implementation")
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -57,19 +62,25 @@ def declared_skeleton(config: Mapping[str, Any], names: Shapes) -> DeclaredSkele
         return DeclaredSkeleton(None, reason="config.json needs transformers: pip install 'lmd[hf]'")
     if "model_type" not in config:
         return DeclaredSkeleton(None, reason="config.json names no model_type")
-    deepest = [key for key, value in config.items() if _COUNT_OF_LAYERS.search(key) and _exceeds(value, len(names))]
-    if deepest:
-        return DeclaredSkeleton(None, reason=f"config.json declares {deepest[0]} beyond the tensors of the file")
+    if endless := _endless(config, max(len(names), _ALWAYS_ALLOWED)):
+        return DeclaredSkeleton(None, reason=f"config.json declares {endless}, beyond the tensors of the file")
+    from huggingface_hub.errors import StrictDataclassError
+
     try:
         with _silent():
-            model = _built(config)
-    except (*_FAILURES, ValueError) as error:
+            return _fitting(_built(config), names)
+    except (*_FAILURES, StrictDataclassError) as error:
         return DeclaredSkeleton(None, reason=f"transformers could not build the architecture of config.json: {error}")
-    return _fitting(model, names)
 
 
-def _exceeds(value: object, count: int) -> bool:
-    return isinstance(value, int) and value > count
+def _endless(config: Mapping[str, Any], most: int) -> str:
+    """The entry that would build modules without end, each of which would need tensors."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and (inner := _endless(value, most)):
+            return inner
+        if isinstance(value, int) and value > most and _COUNT_OF_MODULES.search(key):
+            return f"{key}={value}"
+    return ""
 
 
 @contextmanager
@@ -107,14 +118,14 @@ def _fitting(model: nn.Module, names: Shapes) -> DeclaredSkeleton:
         outer = nn.Module()
         outer.add_module(prefix, model)
         candidates.append(outer)
-    reasons = []
+    reason = _misfit(model, names)
+    file_names = file_names_of(model, names) if reason else {}
+    if file_names and not any(name not in file_names for name, _ in model.named_parameters()):
+        candidates.append(under_file_names(model, file_names))
     for candidate in candidates:
-        tied = _tied(candidate, names)
-        reason = _misfit(candidate, tied, names)
-        if not reason:
-            return DeclaredSkeleton(candidate, tied, f"{type(model).__name__} of config.json")
-        reasons.append(reason)
-    return DeclaredSkeleton(None, reason=f"{type(model).__name__} of config.json is not the file's: {reasons[0]}")
+        if not _misfit(candidate, names):
+            return DeclaredSkeleton(candidate, _tied(candidate, names), f"{type(model).__name__} of config.json")
+    return DeclaredSkeleton(None, reason=f"{type(model).__name__} of config.json is not the file's: {reason}")
 
 
 def _tied(module: nn.Module, names: Shapes) -> dict[str, str]:
@@ -129,7 +140,8 @@ def _tied(module: nn.Module, names: Shapes) -> dict[str, str]:
     return tied
 
 
-def _misfit(module: nn.Module, tied: Mapping[str, str], names: Shapes) -> str:
+def _misfit(module: nn.Module, names: Shapes) -> str:
+    tied = _tied(module, names)
     for name, parameter in module.named_parameters(remove_duplicate=False):
         shape = names.get(tied.get(name, name))
         if shape is None:
