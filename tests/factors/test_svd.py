@@ -1,5 +1,7 @@
 """Factors are what Eckart and Young say, whatever way they were found."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -67,7 +69,7 @@ def test_orthonormal_and_residual_as_stated(W: Tensor, vectors: int | None) -> N
 def test_errors_decrease_in_rank(W: Tensor) -> None:
     factors = factors_of(W, vectors=5)
     curve = [factors.errors(rank) for rank in range(min(W.shape) + 1)]
-    for one, next_one in zip(curve, curve[1:], strict=False):
+    for one, next_one in pairwise(curve):
         assert next_one.spectral <= one.spectral
         assert next_one.frobenius <= one.frobenius
         assert next_one.nuclear <= one.nuclear

@@ -64,7 +64,7 @@ def test_factors_of_a_rule_equal_the_truncation_by_it() -> None:
 
 def test_absent_triples_raise_with_advice() -> None:
     factors = factors_of(torch.eye(10), vectors=3)
-    with pytest.raises(ValueError, match="5 triples .* 3 are stored; decompose with --vectors all"):
+    with pytest.raises(ValueError, match=r"5 triples .* 3 are stored; decompose with --vectors all"):
         truncate(factors, rank=5)
     with pytest.raises(ValueError, match="10 triples"):
         truncate(factors, energy=1.0)

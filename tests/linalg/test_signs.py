@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lmd.linalg.panels import Operator, TensorPanels
 from lmd.linalg.signs import fix_signs
 from lmd.linalg.triples import all_triples
-from lmd.linalg.panels import Operator, TensorPanels
 from tests.references.matrices import matrices
 
 

@@ -38,7 +38,7 @@ class BlockSvd:
     scale: float
 
     def triples(self, count: int) -> tuple[Triples, Defects]:
-        """The ``count`` leading triples of the map, at the rows and columns of their blocks, and their defects, times scale."""
+        """The ``count`` leading triples of the map times ``scale``, at the rows and columns of their blocks."""
         groups, o, i = self.blocks.shape
         chosen = self.order[:count]
         group, place = chosen // self.S.shape[1], chosen % self.S.shape[1]
@@ -46,7 +46,8 @@ class BlockSvd:
         U, Vh = self.U.new_zeros(groups, o, count), self.U.new_zeros(count, groups, i)
         U[group, :, column] = self.U[group, :, place]
         Vh[column, group] = self.Vh[group, place]
-        triples = signed_triples(U.reshape(groups * o, count), self.S.flatten()[chosen], Vh.reshape(count, groups * i))
+        S = self.S.flatten()[chosen]
+        triples = signed_triples(U.reshape(groups * o, count), S, Vh.reshape(count, groups * i))
         return triples, self._defects(triples)
 
     def _defects(self, triples: Triples) -> Defects:

@@ -46,7 +46,7 @@ def factors_of(
         generator: randomness for matrices beyond 4096; a fixed seed when left out.
 
     Raises:
-        ValueError: several rules, a number out of its range, or a matrix that is empty, complex, or contains NaN or Inf.
+        ValueError: several rules, a number out of its range, or a matrix that is empty, complex, or not finite.
 
     >>> factors_of(torch.eye(3), rank=2).errors(2).frobenius
     1.0

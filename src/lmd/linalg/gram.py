@@ -6,10 +6,12 @@ import numpy
 import torch
 from jaxtyping import Float64
 from numpy.typing import NDArray
-from scipy.linalg import blas
+from scipy.linalg import get_blas_funcs
 from torch import Tensor
 
 __all__ = ["gram", "gram_lower"]
+
+(_syrk,) = get_blas_funcs(("syrk",), dtype=numpy.float64)
 
 
 def gram(panels: Iterable[Float64[Tensor, "rows columns"]], side: int, *, cut_axis: int = 0) -> Float64[Tensor, "n n"]:
@@ -39,7 +41,7 @@ def gram_lower(
             continue
         # BLAS wants Fortran order: of a C-ordered array it takes the transpose, and no copy is made
         if P.flags.f_contiguous and not P.flags.c_contiguous:
-            G = blas.dsyrk(1.0, P, beta=1.0, c=G, trans=1, lower=1, overwrite_c=1)
+            G = _syrk(1.0, P, beta=1.0, c=G, trans=1, lower=1, overwrite_c=1)
         else:
-            G = blas.dsyrk(1.0, P.T, beta=1.0, c=G, trans=0, lower=1, overwrite_c=1)
+            G = _syrk(1.0, P.T, beta=1.0, c=G, trans=0, lower=1, overwrite_c=1)
     return G

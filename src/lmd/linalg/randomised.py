@@ -56,9 +56,9 @@ def remainder_bound(
 ) -> float:
     """Upper bound of ``||W - U U^T W||`` in the spectral norm, the smaller of two.
 
-    One is the Frobenius norm, exact up to rounding, which is allowed for. The other takes Gaussian vectors ``w_i``,
-    fresh ones, and ``B = (A A^T)^2 A`` with ``A = W - U U^T W``: as ``||B|| <= 10 sqrt(2/pi) max_i ||B w_i||`` but for a
-    probability of 10^-10 (10 vectors), ``||A||`` is at most the fifth root of the right side.
+    One is the Frobenius norm, exact up to rounding, which is allowed for. The other takes 10 fresh Gaussian vectors
+    ``w_i`` and ``B = (A A^T)^2 A`` with ``A = W - U U^T W``: as ``||B|| <= 10 sqrt(2/pi) max_i ||B w_i||`` but for a
+    probability of 10^-10, ``||A||`` is at most the fifth root of the right side.
 
     Args:
         operator: the matrix; read five times.
@@ -101,8 +101,8 @@ def remainder_from_spectrum(
 ) -> float:
     """Upper bound of ``||W - U U^T W||`` when every singular value ``s_i`` of ``W`` is known, and ``S = s(U^T W)``.
 
-    ``A = W - U U^T W`` differs from ``W`` by rank k, so its value i is at least ``s_(i+k)``; what its squares sum to beyond
-    that is ``sum_(i<=k) s_i^2 - S_i^2``, hence ``||A||^2 <= s_(k+1)^2 + sum_(i<=k) (s_i^2 - S_i^2)``. No randomness is left.
+    ``A = W - U U^T W`` differs from ``W`` by rank k, so its value i is at least ``s_(i+k)``; what its squares sum to
+    beyond that is ``sum_(i<=k) s_i^2 - S_i^2``, hence ``||A||^2 <= s_(k+1)^2 + sum_(i<=k) (s_i^2 - S_i^2)``, always.
 
     Args:
         values: every singular value.

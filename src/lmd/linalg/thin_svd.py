@@ -6,12 +6,13 @@ import numpy
 import torch
 from jaxtyping import Float64
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, lapack, svd
+from scipy.linalg import LinAlgError, get_lapack_funcs, svd
 from torch import Tensor
 
 __all__ = ["batched_svd", "batched_svdvals", "lapack_svdvals", "thin_svd", "triangular_factor"]
 
 _BLOCK = 32
+(_tpqrt,) = get_lapack_funcs(("tpqrt",), dtype=numpy.float64)
 
 
 def thin_svd(
@@ -37,7 +38,7 @@ def _svd(A: NDArray[numpy.float64]) -> tuple[NDArray[numpy.float64], ...]:
 
 
 def lapack_svdvals(read: Callable[[], NDArray[numpy.float64]]) -> Float64[Tensor, " rank"]:
-    """Every singular value, descending, of a Fortran-ordered matrix that is read and overwritten (twice, if need be)."""
+    """Every singular value, descending, of a Fortran-ordered matrix that is read and overwritten, twice if need be."""
     try:
         values = svd(read(), compute_uv=False, check_finite=False, overwrite_a=True)
     except LinAlgError:
@@ -75,6 +76,6 @@ def triangular_factor(panels: Iterable[Float64[Tensor, "rows n"]], n: int) -> ND
     R = numpy.zeros((n, n), order="F")
     for panel in panels:
         rows = numpy.array(panel.numpy(), order="F", copy=True)
-        R, _, _, info = lapack.dtpqrt(0, min(_BLOCK, n), R, rows, overwrite_a=1, overwrite_b=1)
+        R, _, _, info = _tpqrt(0, min(_BLOCK, n), R, rows, overwrite_a=1, overwrite_b=1)
         assert info == 0
     return R

@@ -6,10 +6,12 @@ import numpy
 import torch
 from jaxtyping import Float64
 from numpy.typing import NDArray
-from scipy.linalg import eigh_tridiagonal, lapack
+from scipy.linalg import eigh_tridiagonal, get_lapack_funcs
 from torch import Tensor
 
 __all__ = ["Tridiagonal", "leading_eigenvectors", "tridiagonalise"]
+
+_sytrd, _sytrd_lwork, _ormqr = get_lapack_funcs(("sytrd", "sytrd_lwork", "ormqr"), dtype=numpy.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,8 +37,8 @@ def tridiagonalise(A: NDArray[numpy.float64]) -> Tridiagonal:
     Args:
         A: Fortran-ordered lower triangle; overwritten.
     """
-    lwork = max(1, int(lapack.dsytrd_lwork(A.shape[0], lower=1)[0]))
-    reflectors, diagonal, subdiagonal, tau, info = lapack.dsytrd(A, lower=1, lwork=lwork, overwrite_a=1)
+    lwork = max(1, int(_sytrd_lwork(A.shape[0], lower=1)[0]))
+    reflectors, diagonal, subdiagonal, tau, info = _sytrd(A, lower=1, lwork=lwork, overwrite_a=1)
     assert info == 0
     return Tridiagonal(diagonal, subdiagonal, reflectors, tau)
 
@@ -61,7 +63,7 @@ def leading_eigenvectors(reduced: Tridiagonal, count: int) -> Float64[Tensor, "n
     )
     lower = numpy.asfortranarray(vectors[1:])
     householder = reduced.reflectors[1:, :-1]
-    lwork = int(lapack.dormqr("L", "N", householder, reduced.tau, lower, -1)[1][0])
-    turned, _, info = lapack.dormqr("L", "N", householder, reduced.tau, lower, lwork)
+    lwork = int(_ormqr("L", "N", householder, reduced.tau, lower, -1)[1][0])
+    turned, _, info = _ormqr("L", "N", householder, reduced.tau, lower, lwork)
     assert info == 0
     return torch.from_numpy(numpy.vstack([vectors[:1], turned])[:, ::-1].copy())
