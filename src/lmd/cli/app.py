@@ -1,6 +1,7 @@
 """Words on the command line to one of the calls; exit codes; nothing else."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lmd.sources.errors import UnreadableModelError, UnsafeModelError
 
@@ -16,10 +18,31 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
+_UsageError: Any = typer.BadParameter.__base__
+"""Unknown options, missing arguments, values of another type: the class typer itself keeps private."""
+
+
+class _OneLine(TyperGroup):
+    """Commands whose usage errors take one line, like every other error of ours."""
+
+    def main(self, *arguments: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run; leave with the exit code when standalone."""
+        try:
+            code = super().main(*arguments, standalone_mode=False, **extra)
+        except _UsageError as fault:
+            command = fault.ctx.command_path if fault.ctx else "lmd"
+            _say(f"{fault.format_message().rstrip('.')}; `{command} --help` says what is allowed.")
+            code = fault.exit_code
+        if not standalone_mode:
+            return code
+        sys.exit(code if isinstance(code, int) else 0)
+
+
 app = typer.Typer(
     name="lmd",
+    cls=_OneLine,
     help="Layer Matrix Decomposition: open a trained network and see, layer by layer, what its weights encode.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -59,17 +82,37 @@ def _exits() -> Iterator[None]:
         _stop(str(fault), 3)
     except (FileExistsError, ValueError, ImportError) as fault:
         _stop(str(fault), 2)
+    except BrokenPipeError as fault:
+        # whoever read the output has seen enough
+        _give_up_stdout()
+        raise typer.Exit(3) from fault
     except OSError as fault:
+        _give_up_stdout()
         _stop(f"{fault.strerror or fault}: {fault.filename or 'output'}; check the path, its rights and the disk.", 3)
 
 
 def _stop(message: str, code: int) -> None:
-    typer.echo(f"lmd: {' '.join(message.split())}", err=True)
+    _say(message)
     raise typer.Exit(code)
+
+
+def _say(message: str) -> None:
+    # a file may name its tensors with line breaks and terminal codes
+    text = "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in message)
+    typer.echo(f"lmd: {' '.join(text.split())}", err=True)
+
+
+def _give_up_stdout() -> None:
+    """Where stdout is what cannot be written: keep Python from trying again, and complaining, at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.callback()
 def _root(
+    context: typer.Context,
     show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
     if show:
@@ -77,6 +120,9 @@ def _root(
 
         typer.echo(f"lmd {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -161,9 +207,10 @@ def decompose(
                 kinds=_kinds(kind),
                 **rules,
             )
+        # first what cannot be lost: an export may fail for want of a library or of space
+        _show(atlas, as_json=json_)
         for word, target in targets.items():
             atlas.export(target, word)
-        _show(atlas, as_json=json_)
         _tell(out, targets, quiet=quiet or json_)
     if any(record.failed for record in atlas.layers):
         raise typer.Exit(5)
@@ -184,7 +231,8 @@ def report(
             loaded = Atlas.load(atlas)
         except (FileNotFoundError, ValueError) as fault:
             raise UnreadableModelError(str(fault)) from fault
-        page = write_page(loaded.document(), loaded.arrays, out or atlas / "report.html")
+        folder = atlas.parent if atlas.name == "atlas.json" else atlas
+        page = write_page(loaded.document(), loaded.arrays, out or folder / "report.html")
         typer.echo(str(page) if quiet else f"Page: {page}")
 
 
@@ -208,9 +256,13 @@ def _limited(threads: int | None) -> Iterator[None]:
     import torch
     from threadpoolctl import threadpool_limits
 
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    with threadpool_limits(threads):
-        yield
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _kinds(words: list[str] | None) -> dict[str, str]:
