@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lmd.factors.factors import Factors
 from lmd.findings.quantity import Measured
-from lmd.linalg.first_order import first_order_error
+from lmd.linalg.first_order import value_and_error
 from lmd.linalg.gaussian import gaussian_spectrum
 
 __all__ = ["NO_BASELINE", "baseline_spectrum", "counted", "measured", "spectrum_of"]
@@ -38,11 +38,11 @@ def baseline_spectrum(factors: Factors) -> Tensor | None:
 def measured(factors: Factors, function: Callable[[Tensor], Tensor], baseline: Tensor | None) -> Measured:
     """``function`` of all singular values, first-order error, and the same function of the baseline."""
     S, error = spectrum_of(factors)
-    value = function(S).item()
+    value, inherited = value_and_error(function, S, error)
     if not isfinite(value):
         return Measured(None, _number(function, baseline), reason=_undefined(S))
     reason = NO_BASELINE if baseline is None else ""
-    return Measured(value, _number(function, baseline), first_order_error(function, S, error), reason=reason)
+    return Measured(value, _number(function, baseline), inherited, reason=reason)
 
 
 def counted(factors: Factors, function: Callable[[Tensor], int], baseline: Tensor | None) -> Measured:
