@@ -1,7 +1,7 @@
 """Which layer kind takes which module: by torch type, or by structure."""
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import singledispatch
+from functools import cache, singledispatch
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
@@ -53,8 +53,9 @@ def matrices_of(module: nn.Module, path: str, network: Network) -> Iterator[Laye
     yield from _by_type(module, path, network)
 
 
+@cache
 def load_kinds() -> None:
-    """Import every kind, the product's own and those of installed plug-ins."""
+    """Import every kind, the product's own and those of installed plug-ins; once, as plug-ins take long to look for."""
     for module in iter_modules(lmd.layers.__path__, "lmd.layers."):
         import_module(module.name)
     for plugin in entry_points(group="lmd.layers"):
