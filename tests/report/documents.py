@@ -46,23 +46,35 @@ def _findings(S: NDArray[Any], shape: tuple[int, int], baseline: NDArray[Any] | 
         edge = np.linalg.norm(s) * (np.sqrt(shape[0]) + np.sqrt(shape[1])) / np.sqrt(shape[0] * shape[1])
         held = energy.cumsum() / energy.sum()
         return {
-            "spectral_norm": s[0], "frobenius_norm": np.linalg.norm(s), "nuclear_norm": s.sum(), "smallest_gain": s[-1],
-            "condition_number": s[0] / s[-1] if s[-1] else None, "numerical_rank": int((s > 1e-12 * s[0]).sum()),
-            "stable_rank": energy.sum() / energy[0], "effective_rank": float(np.exp(-(share * np.log(share + 1e-300)).sum())),
-            "participation_ratio": energy.sum() ** 2 / (energy**2).sum(), "rank_90": int(np.searchsorted(held, 0.9)) + 1,
-            "rank_99": int(np.searchsorted(held, 0.99)) + 1, "eckart_young": np.sqrt(left / left[0]).tolist(),
-            "noise_edge": edge, "spikes": int((s > edge).sum()),
-        }  # fmt: skip
+            "spectral_norm": s[0],
+            "frobenius_norm": np.linalg.norm(s),
+            "nuclear_norm": s.sum(),
+            "smallest_gain": s[-1],
+            "condition_number": s[0] / s[-1] if s[-1] else None,
+            "numerical_rank": int((s > 1e-12 * s[0]).sum()),
+            "stable_rank": energy.sum() / energy[0],
+            "effective_rank": float(np.exp(-(share * np.log(share + 1e-300)).sum())),
+            "participation_ratio": energy.sum() ** 2 / (energy**2).sum(),
+            "rank_90": int(np.searchsorted(held, 0.9)) + 1,
+            "rank_99": int(np.searchsorted(held, 0.99)) + 1,
+            "eckart_young": np.sqrt(left / left[0]).tolist(),
+            "noise_edge": edge,
+            "spikes": int((s > edge).sum()),
+        }
 
     mine, random = values(S), values(baseline) if baseline is not None else {}
     random.pop("noise_edge", None)
     return {
         key: {
-            "value": value, "baseline": random.get(key), "error": 0.0 if isinstance(value, int) else 2.2e-15,
-            "unit": "1", "direction": "exact", "reason": "" if value is not None else "the smallest gain is zero",
+            "value": value,
+            "baseline": random.get(key),
+            "error": 0.0 if isinstance(value, int) else 2.2e-15,
+            "unit": "1",
+            "direction": "exact",
+            "reason": "" if value is not None else "the smallest gain is zero",
         }
         for key, value in mine.items()
-    }  # fmt: skip
+    }
 
 
 def _layer(
@@ -73,10 +85,22 @@ def _layer(
     random *= np.linalg.norm(S) / np.linalg.norm(random)
     k = min(32, len(S))
     layer = {
-        "name": name, "kind": kind, "shape": list(W.shape), "rank": k, "singular_values": S.tolist(), "view_of": None,
-        "confidence": "declared", "alternatives": [], "note": "", "method": "gesdd", "residual": 3e-15, "orthogonality_defect": 2e-15,
-        "failed": False, "reason": "", "findings": _findings(S, (W.shape[0], W.shape[1]), random),
-    }  # fmt: skip
+        "name": name,
+        "kind": kind,
+        "shape": list(W.shape),
+        "rank": k,
+        "singular_values": S.tolist(),
+        "view_of": None,
+        "confidence": "declared",
+        "alternatives": [],
+        "note": "",
+        "method": "gesdd",
+        "residual": 3e-15,
+        "orthogonality_defect": 2e-15,
+        "failed": False,
+        "reason": "",
+        "findings": _findings(S, (W.shape[0], W.shape[1]), random),
+    }
     return layer, {"spectrum": S, "baseline": random, "U": U[:, :k], "S": S[:k], "Vh": Vh[:k]}
 
 
@@ -84,15 +108,26 @@ def _document(name: str, layers: list[dict[str, Any]], tensors: list[dict[str, A
     parameters = sum(t["parameters"] for t in tensors if t["status"] not in ("buffer", "tied"))
     decomposed = sum(t["parameters"] for t in tensors if t["status"] == "decomposed")
     return {
-        "schema_version": 1, "complete": True,
+        "schema_version": 1,
+        "complete": True,
         "network": {"name": name, "source": "a torch module", "sha256": "8f" * 32, "dtype": "float32"},
         "provenance": {
-            "lmd": "0.1.0", "torch": "2.13.0", "numpy": "2.4.6", "scipy": "1.17.1", "python": "3.11.9", "seed": 0, "threads": 2,
-            "options": {"vectors": "32", "rank": None}, "started": "2026-11-22T11:02:03+00:00", "seconds": 1.9,
+            "lmd": "0.1.0",
+            "torch": "2.13.0",
+            "numpy": "2.4.6",
+            "scipy": "1.17.1",
+            "python": "3.11.9",
+            "seed": 0,
+            "threads": 2,
+            "options": {"vectors": "32", "rank": None},
+            "started": "2026-11-22T11:02:03+00:00",
+            "seconds": 1.9,
         },
         "facts": {"optimiser": "AdamW", "weight_decay": 0.01, "epoch": 40},
         "coverage": {
-            "parameters": parameters, "decomposed": decomposed / parameters if parameters else 0.0, "accounted": 1.0,
+            "parameters": parameters,
+            "decomposed": decomposed / parameters if parameters else 0.0,
+            "accounted": 1.0,
             "tensors": tensors,
         },
         "layers": layers,
@@ -100,7 +135,7 @@ def _document(name: str, layers: list[dict[str, Any]], tensors: list[dict[str, A
             key: {"symbol": symbol, "unit": "1", "meaning": meaning, "source": source}
             for key, (symbol, meaning, source) in _GLOSSARY.items()
         },
-    } | more  # fmt: skip
+    } | more
 
 
 def _tensor(name: str, shape: tuple[int, ...], status: str = "decomposed", reason: str = "") -> dict[str, Any]:
@@ -125,8 +160,13 @@ def digits() -> Made:
         shares = (coordinates**2).sum(axis=0)[:10] / (inputs**2).sum()
         even = 1 / coefficients.shape[0]
         layer["findings"]["projection_energy"] = {
-            "value": shares.tolist(), "baseline": [even] * len(shares), "error": 1e-6, "unit": "1", "direction": "exact", "reason": ""
-        }  # fmt: skip
+            "value": shares.tolist(),
+            "baseline": [even] * len(shares),
+            "error": 1e-6,
+            "unit": "1",
+            "direction": "exact",
+            "reason": "",
+        }
         held |= {"projection.coordinates": coordinates[:, :3], "projection.labels": labels}
         layers.append(layer)
         arrays[name] = held
@@ -145,9 +185,11 @@ def large(blocks: int = 37, width: int = 96) -> Made:
     layers, arrays, tensors = [], {}, [_tensor("embed.positions", (1, width), "buffer", "a buffer is not trained")]
     for block in range(blocks):
         for part, kind, shape in (
-            ("attention.query", "query", (width, width)), ("attention.output", "attention_output", (width, width)),
-            ("intermediate", "dense", (4 * width, width)), ("output", "dense", (width, 4 * width)),
-        ):  # fmt: skip
+            ("attention.query", "query", (width, width)),
+            ("attention.output", "attention_output", (width, width)),
+            ("intermediate", "dense", (4 * width, width)),
+            ("output", "dense", (width, 4 * width)),
+        ):
             name = f"encoder.layer.{block}.{part}"
             strength = 4 * np.exp(-np.arange(12) / (2 + block / 6))
             left, right = rng.standard_normal((shape[0], 12)), rng.standard_normal((12, shape[1]))
@@ -161,7 +203,7 @@ def large(blocks: int = 37, width: int = 96) -> Made:
             if part == "attention.query" and block < 3:
                 for head in range(4):
                     view, arrays[f"{name}.{head}"] = _layer(
-                        f"{name}.{head}", W[24 * head : 24 * head + 24] * 0.05, rng, "query"
+                        f"{name}.{head}", W[width // 4 * head : width // 4 * (head + 1)] * 0.05, rng, "query"
                     )
                     layers.append(view | {"view_of": name})
         norm, held = _layer(f"encoder.layer.{block}.norm", np.diag(1 + 0.1 * rng.random(8)), rng, "diagonal")
@@ -180,9 +222,16 @@ def large(blocks: int = 37, width: int = 96) -> Made:
 def failed_layer(name: str) -> dict[str, Any]:
     """A layer whose values could not be computed."""
     return {
-        "name": name, "kind": "dense", "shape": [9, 9], "rank": 0, "singular_values": None, "view_of": None,
-        "failed": True, "reason": "12 of 81 entries are NaN", "findings": {},
-    }  # fmt: skip
+        "name": name,
+        "kind": "dense",
+        "shape": [9, 9],
+        "rank": 0,
+        "singular_values": None,
+        "view_of": None,
+        "failed": True,
+        "reason": "12 of 81 entries are NaN",
+        "findings": {},
+    }
 
 
 def odd() -> Made:

@@ -25,7 +25,8 @@ def lead(document: Mapping[str, Any]) -> str:
     )
     if coverage.get("decomposed") == 1:
         return f"All of {count(parameters, 'parameter')} lie inside a decomposed matrix."
-    return f"{percent(coverage.get('decomposed'))} of {count(parameters, 'parameter')} lie inside a decomposed matrix; {rest}."
+    share = percent(coverage.get("decomposed"))
+    return f"{share} of {count(parameters, 'parameter')} lie inside a decomposed matrix; {rest}."
 
 
 def headlines(document: Mapping[str, Any]) -> list[Headline]:

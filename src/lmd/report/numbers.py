@@ -28,6 +28,8 @@ def compact(value: Any, digits: int = 5) -> Any:
     if not isfinite(value):
         return None
     short = float(f"{value:.{digits}g}")
+    if not isfinite(short):  # the largest doubles round up to infinity
+        return value
     return int(short) if short.is_integer() and abs(short) < _LARGEST_INTEGER else short
 
 

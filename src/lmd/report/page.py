@@ -77,6 +77,6 @@ def _banner(document: Mapping[str, Any]) -> str:
     if document.get("complete", True):
         return ""
     return (
-        "<p class=banner role=alert><b>This atlas is not complete.</b> The run was stopped before its last layer; what is here "
-        "is right, but layers are missing. Continue it with <code>--resume</code>.</p>"
+        "<p class=banner role=alert><b>This atlas is not complete.</b> The run was stopped before its last layer; what "
+        "is here is right, but layers are missing. Continue it with <code>--resume</code>.</p>"
     )

@@ -16,9 +16,24 @@ __all__ = ["as_script", "finding_keys", "payload"]
 _CURVE_BUDGET = 1_000_000  # bytes for all curves of a page; a number takes about six
 _MOST_POINTS, _FEWEST_POINTS = 120, 8
 _DIRECTIONS = ("exact", "estimate", "upper", "lower")
-_READING_ORDER = tuple(
-    "spectral_norm frobenius_norm nuclear_norm smallest_gain condition_number stable_rank effective_rank participation_ratio "
-    "numerical_rank rank_90 rank_95 rank_99 rank_99_9 noise_edge spikes eckart_young projection_energy".split()
+_READING_ORDER = (
+    "spectral_norm",
+    "frobenius_norm",
+    "nuclear_norm",
+    "smallest_gain",
+    "condition_number",
+    "stable_rank",
+    "effective_rank",
+    "participation_ratio",
+    "numerical_rank",
+    "rank_90",
+    "rank_95",
+    "rank_99",
+    "rank_99_9",
+    "noise_edge",
+    "spikes",
+    "eckart_young",
+    "projection_energy",
 )
 _UNSAID = (None, "", [], (), "declared", "shape")
 _ABOUT_COMPUTATION = ("confidence", "alternatives", "note", "method", "residual", "orthogonality_defect")
@@ -38,7 +53,8 @@ def payload(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, ND
         "units": [glossary.get(key, {}).get("unit") or _unit(layers, key) for key in keys],
         "meanings": [glossary.get(key, {}).get("meaning", "") for key in keys],
         "layers": [
-            _layer(one, keys, reasons, _curves(one, found, points, indices)) for one, found in zip(layers, held, strict=True)
+            _layer(one, keys, reasons, _curves(one, found, points, indices))
+            for one, found in zip(layers, held, strict=True)
         ],
         "reasons": list(reasons),
         "indices": list(indices),
@@ -49,7 +65,7 @@ def payload(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, ND
 
 
 def finding_keys(document: Mapping[str, Any]) -> list[str]:
-    """Every key: gains, ranks, noise, errors, then what else the glossary has, then any other that a layer has, in the order met."""
+    """Every key: those known here in the order of reading, then the glossary's other ones, then what else was met."""
     known = document.get("glossary", {})
     keys = dict.fromkeys([*(key for key in _READING_ORDER if key in known), *known])
     for layer in document.get("layers", ()):
@@ -85,7 +101,7 @@ def _layer(layer: Layer, keys: list[str], reasons: dict[str, int], curves: dict[
         "name": layer["name"],
         "kind": layer.get("kind", ""),
         "shape": list(layer.get("shape", ())),
-        "findings": [_finding(findings[key], reasons, key in curves) if key in findings else 0 for key in keys],
+        "findings": [_finding(findings[key], reasons, drawn=key in curves) if key in findings else 0 for key in keys],
         "curves": curves,
     }
     if layer.get("view_of"):
@@ -101,11 +117,11 @@ def _plain(value: Any) -> Any:
     return compact(value, 3) if isinstance(value, (int, float)) else value
 
 
-def _finding(finding: Mapping[str, Any], reasons: dict[str, int], drawn: bool) -> list[Any]:
+def _finding(finding: Mapping[str, Any], reasons: dict[str, int], *, drawn: bool) -> list[Any]:
     """Value, baseline, error, direction, reason; what is missing at the end is cut."""
     reason = reasons.setdefault(finding.get("reason") or "", len(reasons))
     value, baseline = finding.get("value"), finding.get("baseline")
-    value, baseline = _short(value, drawn), _short(baseline, drawn)
+    value, baseline = _short(value, drawn=drawn), _short(baseline, drawn=drawn)
     direction = _DIRECTIONS.index(finding.get("direction") or "exact")
     row = [value, baseline, compact(finding.get("error"), 2), direction, reason]
     while row and row[-1] in (None, 0) and len(row) > 1:
@@ -113,7 +129,7 @@ def _finding(finding: Mapping[str, Any], reasons: dict[str, int], drawn: bool) -
     return row
 
 
-def _short(value: Any, drawn: bool) -> Any:
+def _short(value: Any, *, drawn: bool) -> Any:
     """A number; of a curve its length, first and last value, since the figure shows the rest."""
     if not isinstance(value, (list, tuple)):
         return compact(value)

@@ -45,8 +45,9 @@ def coverage_html(coverage: Mapping[str, Any]) -> str:
     rows = "".join(_group(status, reason, rest[status, reason]) for status, reason in sorted(rest))
     return (
         f"{_bar(groups)}<details class=more><summary>{count(number, 'tensor')} not decomposed, and why</summary>"
-        "<div class=scroll><table class=plain><thead><tr><th scope=col>status<th scope=col class=why>why<th scope=col class=num>tensors"
-        f"<th scope=col class=num>parameters<th scope=col>names</tr></thead><tbody>{rows}</tbody></table></div></details>"
+        "<div class=scroll><table class=plain><thead><tr><th scope=col>status<th scope=col class=why>why"
+        f"<th scope=col class=num>tensors<th scope=col class=num>parameters<th scope=col>names</tr></thead>"
+        f"<tbody>{rows}</tbody></table></div></details>"
     )
 
 
@@ -124,7 +125,8 @@ def overview_html(document: Mapping[str, Any]) -> str:
     rows = "".join(_row(index, layer) for index, layer in enumerate(document.get("layers", ())))
     return (
         "<table id=overview class=sortable><thead><tr><th scope=col class=num aria-sort=ascending><button>#</button>"
-        "<th scope=col><button>layer</button><th scope=col><button>kind</button><th scope=col class=num><button>out × in</button>"
+        "<th scope=col><button>layer</button><th scope=col><button>kind</button>"
+        "<th scope=col class=num><button>out × in</button>"
         f"{heads}</tr></thead><tbody>{rows}</tbody></table>"
     )
 
@@ -142,8 +144,7 @@ def _row(index: int, layer: Mapping[str, Any]) -> str:
     part = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} " if layer.get("view_of") else ""
     name = f'{part}<a href="#L{index}">{escape(layer["name"])}</a>'
     start = (
-        f"<tr><td>{index + 1}<td>{name}<td>{escape(layer.get('kind', '').replace('_', ' '))}"
-        f"<td>{out:,} × {inputs:,}"
+        f"<tr><td>{index + 1}<td>{name}<td>{escape(layer.get('kind', '').replace('_', ' '))}<td>{out:,} × {inputs:,}"
     )
     if layer.get("failed"):
         return f"{start}<td class=bad colspan={len(_COLUMNS)}>failed: {escape(layer.get('reason', ''))}</tr>"

@@ -19,13 +19,11 @@ function layout(node, extra) {
   }, extra);
 }
 
-// layer's numbers in the form its figure asks for
-function curveTraces(figure, drawing) {
+// a layer's curve over its baseline
+function curveTraces(drawing) {
   const few = drawing.x.length <= 24;
-  const one = (name, key, tint, width) => figure.shape === "bars"
-    ? { type: "bar", name, x: drawing.x, y: drawing[key], marker: { color: tint } }
-    : { type: "scatter", mode: few ? "lines+markers" : "lines", name, x: drawing.x, y: drawing[key],
-        line: { color: tint, width }, marker: { size: 5 } };
+  const one = (name, key, tint, width) => ({ type: "scatter", mode: few ? "lines+markers" : "lines", name,
+    x: drawing.x, y: drawing[key], line: { color: tint, width }, marker: { size: 5 } });
   const traces = [];
   if (drawing.baseline) traces.push(one("random", "baseline", color("baseline"), 1.6));
   traces.push(one("this layer", "value", color("value"), 2.4));
@@ -55,8 +53,7 @@ function drawCurve(node, key, drawing) {
     const y = axis(figure.y, log ? { type: "log", dtick: 1, range: [Math.log10(floor), Math.log10(floor * 1.6e4)] } : { rangemode: "tozero" });
     const x = axis(figure.x, figure.log.includes("x") && drawing.x.length > 1 ? Object.assign({ type: "log" }, logTicks(drawing.x[drawing.x.length - 1])) : {});
     if (drawing.x.length === 1) Object.assign(x, { tickvals: drawing.x });
-    if (figure.shape === "bars") Object.assign(x, drawing.x.length <= 12 ? { tickvals: drawing.x } : {});
-    Plotly.react(node, curveTraces(figure, drawing), layout(node, { xaxis: x, yaxis: y, barmode: "group", bargap: 0.25 }), plotOptions);
+    Plotly.react(node, curveTraces(drawing), layout(node, { xaxis: x, yaxis: y }), plotOptions);
   };
   repaint.set(node, draw);
   draw();

@@ -33,8 +33,7 @@ class Figure:
         caption: one sentence that says what to see, and what the grey baseline is.
         x: title of the horizontal axis, with unit.
         y: title of the vertical axis, with unit.
-        log: the axes that are logarithmic: '', 'x', 'y' or 'xy'; 'auto' in y is left to the browser.
-        shape: ``curve`` or ``bars``.
+        log: the axes that are always logarithmic: '', 'x', 'y' or 'xy'.
         draw: layer, arrays and number of points to ``{"x": [...], "value": [...], "baseline": [...]}``, or None.
     """
 
@@ -44,7 +43,6 @@ class Figure:
     x: str
     y: str
     log: str
-    shape: str
     draw: Callable[[Layer, Arrays, int], Drawing | None]
 
     def said(self) -> dict[str, str]:
@@ -55,13 +53,13 @@ class Figure:
 _registry: dict[str, Figure] = {}
 
 
-def figure(key: str, *, title: str, caption: str, x: str, y: str, log: str = "", shape: str = "curve") -> Callable:
+def figure(key: str, *, title: str, caption: str, x: str, y: str, log: str = "") -> Callable:
     """Register the function that draws a finding; a finding without one is a line of the table."""
 
     def register(
         draw: Callable[[Layer, Arrays, int], Drawing | None],
     ) -> Callable[[Layer, Arrays, int], Drawing | None]:
-        _registry[key] = Figure(key, title, caption, x, y, log, shape, draw)
+        _registry[key] = Figure(key, title, caption, x, y, log, draw)
         return draw
 
     return register

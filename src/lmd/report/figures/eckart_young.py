@@ -15,8 +15,8 @@ __all__ = ["draw_eckart_young"]
 @figure(
     "eckart_young",
     title="What keeping k directions loses",
-    caption="The smallest error any matrix of rank k can have (Eckart–Young): the sooner the line falls below the grey one, the "
-    "fewer directions carry the layer; grey is a random matrix of the same shape.",
+    caption="The smallest error any matrix of rank k can have (Eckart–Young): the sooner the line falls below the grey "
+    "one, the fewer directions carry the layer; grey is a random matrix of the same shape.",
     x="directions kept k",
     y="relative Frobenius error (unit 1)",
 )

@@ -21,17 +21,18 @@ def pictures(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, N
     """The leading right singular vectors of the first layer, if its inputs can be laid out as a picture.
 
     Returns:
-        Position of the layer, height, width, singular values and the edge where noise ends (0 if unknown), integer pixels, their common unit, and whether the
+        Position of the layer, height, width, singular values and the edge where noise ends (0 if unknown), integer
+        pixels, the value at which they saturate, and whether the
         document says that inputs are pictures (else it is a guess from a square number); None when there is nothing.
     """
     layers: Sequence[Mapping[str, Any]] = document.get("layers", ())
     first = next((i for i, layer in enumerate(layers) if _may_read_pictures(layer)), None)
-    if first is None:
+    if first is None or layers[first].get("kind") == "embedding":
         return None
     size = _size(document, layers[first]["shape"][1])
     found = arrays(layers[first]["name"])
     Vh, S = found.get("Vh"), found.get("S")
-    if size is None or Vh is None or S is None or Vh.ndim != 2 or Vh.shape[1] != size[0] * size[1]:
+    if size is None or Vh is None or S is None or Vh.ndim != 2 or Vh.size == 0 or Vh.shape[1] != size[0] * size[1]:
         return None
     vectors = np.asarray(Vh, dtype=np.float64)[:_MOST_VECTORS]
     largest = float(np.quantile(np.abs(vectors), _SATURATED)) or 1.0

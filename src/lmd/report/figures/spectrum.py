@@ -15,9 +15,9 @@ __all__ = ["draw_spectrum"]
 @figure(
     "spectrum",
     title="Spectrum",
-    caption="How much the layer stretches each of its directions, strongest first: where the line runs above the grey one, "
-    "the layer does more than a random matrix of the same shape and Frobenius norm would (Marchenko–Pastur quantiles); "
-    "the dashed line is where the spectrum of noise alone would end.",
+    caption="How much the layer stretches each of its directions, strongest first: where the line runs above the grey "
+    "one, the layer does more than a random matrix of the same shape and Frobenius norm would (Marchenko–Pastur "
+    "quantiles); the dashed line is where the spectrum of noise alone would end.",
     x="singular index i",
     y="singular value σ (output/input)",
     log="x",
