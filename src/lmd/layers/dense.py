@@ -20,11 +20,11 @@ def dense(module: nn.Linear, path: str, network: Network) -> Iterator[LayerMatri
 
 
 def _stored_transposed(module: nn.Module) -> bool:
-    # transformers' Conv1D, known by its shape so that the library need not be there
-    weight = getattr(module, "weight", None)
-    return isinstance(module, TransposedLinear) or (
-        type(module).__name__ == "Conv1D" and hasattr(module, "nf") and getattr(weight, "ndim", 0) == 2
-    )
+    # transformers' Conv1D, known by its form so that the library need not be there; a live attribute is not read, since
+    # that alone can step a parametrisation
+    weight = dict(module.named_parameters(recurse=False)).get("weight")
+    like_conv1d = type(module).__name__ == "Conv1D" and "nf" in vars(module)
+    return isinstance(module, TransposedLinear) or (like_conv1d and weight is not None and weight.ndim == 2)
 
 
 @claims(_stored_transposed)

@@ -32,7 +32,8 @@ def recurrent_layer(module: nn.RNNBase, path: str, network: Network) -> Iterator
 @register
 def recurrent_cell(module: nn.RNNCellBase, path: str, network: Network) -> Iterator[LayerMatrix]:
     """Input and hidden maps ``(hidden, in)`` of each gate."""
-    gates = {1: _GATES["RNN"], 3: _GATES["GRU"], 4: _GATES["LSTM"]}[module.weight_hh.shape[0] // module.hidden_size]
+    rows = network.loader(join(path, "weight_hh")).shape[0]
+    gates = {1: _GATES["RNN"], 3: _GATES["GRU"], 4: _GATES["LSTM"]}[rows // module.hidden_size]
     for part, stored in (("input", "ih"), ("hidden", "hh")):
         yield from _gates(join(path, part), join(path, f"weight_{stored}"), gates, network)
 

@@ -72,9 +72,9 @@ def _account(
     if name in decomposed:
         return TensorCoverage(name, shape, record.elements, "decomposed")
     if len(shape) < 2:
-        reason = reasons.get(name) or _vector_reason(name, shape)
+        reason = record.reason or reasons.get(name) or _vector_reason(name, shape)
         return TensorCoverage(name, shape, record.elements, "vector", reason)
-    reason = reasons.get(name) or record.reason or "no layer kind knows a raw tensor of this name"
+    reason = record.reason or reasons.get(name) or "no layer kind knows a raw tensor of this name"
     return TensorCoverage(name, shape, record.elements, "unsupported", reason)
 
 

@@ -1,0 +1,374 @@
+"""One example for each registered thing; the contract suites run on them."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_model
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lmd.testing import Example
+
+Matrices = dict[str, Tensor]
+
+
+def seeded(build: Callable[[], nn.Module]) -> nn.Module:
+    """A module whose every parameter and buffer of floats is random, so that no law holds by accident."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        module = build()
+        with torch.no_grad():
+            for name, tensor in module.named_parameters():
+                tensor.copy_(torch.randn_like(tensor) * (0.5 if tensor.ndim > 1 else 1.0))
+            for name, tensor in module.named_buffers():
+                if name.endswith("running_var"):
+                    tensor.copy_(torch.rand_like(tensor) + 0.5)
+    return module.eval()
+
+
+def data(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(3))
+
+
+def linear_part(module: nn.Module, x: Tensor) -> Tensor:
+    """What a module does beyond its answer to nothing: its linear part, if it is affine."""
+    with torch.no_grad():
+        return module(x) - module(torch.zeros_like(x))
+
+
+def dense(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
+    (W,) = matrices.values()
+    x = data(5, W.shape[1])
+    yield x @ W.T, linear_part(module, x)
+
+
+def embedding(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
+    (W,) = matrices.values()
+    entries = torch.arange(W.shape[1])
+    yield W @ functional.one_hot(entries, W.shape[1]).to(W.dtype), module(entries).T.detach()
+
+
+def patches(x: Tensor, module: nn.Module) -> Tensor:
+    """Every patch a convolution reads, ``(batch, in * k, positions)``, taken one by one: slow and obvious."""
+    pad = [n for p in reversed(module.padding) for n in (p, p)]
+    x = functional.pad(x, pad)
+    for axis, (size, stride, dilation) in enumerate(
+        zip(module.kernel_size, module.stride, module.dilation, strict=True), start=2
+    ):
+        x = x.unfold(axis, dilation * (size - 1) + 1, stride)
+    spatial = len(module.kernel_size)
+    for axis, dilation in enumerate(module.dilation):
+        index = torch.arange(0, x.shape[2 + spatial + axis], dilation)
+        x = x.index_select(2 + spatial + axis, index)
+    order = (0, 1, *range(2 + spatial, 2 + 2 * spatial), *range(2, 2 + spatial))
+    return x.permute(order).flatten(1, 1 + spatial).flatten(2)
+
+
+def convolution(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
+    (W,) = matrices.values()
+    x = data(2, module.in_channels, *([7] * len(module.kernel_size)))
+    yield torch.einsum("oi,bip->bop", W, patches(x, module)), linear_part(module, x).flatten(2)
+
+
+def transposed_convolution(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
+    """Stuff zeros between the inputs, then read patches: stride 1, every dilation."""
+    (W,) = matrices.values()
+    spatial = len(module.kernel_size)
+    x = data(2, module.in_channels, *([5] * spatial))
+    stuffed = x.new_zeros(2, module.in_channels, *[4 * s + 1 for s in module.stride])
+    stuffed[(slice(None), slice(None), *[slice(None, None, s) for s in module.stride])] = x
+    reader = nn.Module()
+    reader.kernel_size, reader.dilation, reader.stride = module.kernel_size, module.dilation, (1,) * spatial
+    reader.padding = tuple(
+        d * (k - 1) - p for d, k, p in zip(module.dilation, module.kernel_size, module.padding, strict=True)
+    )
+    yield torch.einsum("oi,bip->bop", W, patches(stuffed, reader)), linear_part(module, x).flatten(2)
+
+
+def batch_norm(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
+    (W,) = matrices.values()
+    x = data(6, W.shape[1])
+    shaped = x[(...,) + (None,) * (0 if isinstance(module, nn.BatchNorm1d) else 2)]
+    yield x.double() @ W.T.double(), linear_part(module, shaped).flatten(1)
+
+
+def norm(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
+    (W,) = matrices.values()
+    x = data(6, W.shape[1])
+    bare = seeded(lambda: module)
+    with torch.no_grad():
+        answer = bare(x)
+        weight, bias = module.weight.clone(), getattr(module, "bias", None)
+        normalised = (answer - (bias if bias is not None else 0)) / weight
+    yield normalised @ W.T, answer - (bias.detach() if bias is not None else 0)
+
+
+def attention(module: nn.MultiheadAttention, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
+    """The whole attention, head by head from the rows, against the module's forward without its biases."""
+    E, heads = module.embed_dim, module.num_heads
+    size = E // heads
+    query, key, value = data(4, E), data(6, module.kdim), data(6, module.vdim)
+    unbiased = seeded(lambda: nn.MultiheadAttention(E, heads, bias=False, kdim=module.kdim, vdim=module.vdim))
+    unbiased.load_state_dict({k: v for k, v in module.state_dict().items() if "bias" not in k})
+    total = torch.zeros(4, E)
+    for head in range(heads):
+        part = {name: matrices.get(f"{name}.{head}", matrices[name]) for name in ("query", "key", "value", "output")}
+        weights = torch.softmax((query @ part["query"].T) @ (key @ part["key"].T).T / size**0.5, dim=-1)
+        total += weights @ (value @ part["value"].T) @ part["output"].T
+    with torch.no_grad():
+        yield total, unbiased(query, key, value, need_weights=False)[0]
+
+
+GATES = {"RNN": [""], "GRU": [".r", ".z", ".n"], "LSTM": [".i", ".f", ".g", ".o"]}
+
+
+def lstm_step(matrices: Matrices, prefix: str, x: Tensor, h: Tensor, c: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    b = bias.chunk(4)
+    i, f, g, o = (
+        x @ matrices[f"{prefix}input.{n}"].T + h @ matrices[f"{prefix}hidden.{n}"].T + b[k] for k, n in enumerate("ifgo")
+    )
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    h = torch.sigmoid(o) * torch.tanh(c)
+    return (h @ matrices[f"{prefix}projection"].T if f"{prefix}projection" in matrices else h), c
+
+
+def lstm(module: nn.LSTM, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
+    """The whole layer, step by step from its gates, in both directions."""
+    x = data(5, module.input_size)
+    for layer in range(module.num_layers):
+        outputs = []
+        for suffix, prefix in (("", ""), ("_reverse", "reverse."))[: 1 + module.bidirectional]:
+            h, c = torch.zeros(module.proj_size or module.hidden_size), torch.zeros(module.hidden_size)
+            bias = (getattr(module, f"bias_ih_l{layer}{suffix}") + getattr(module, f"bias_hh_l{layer}{suffix}")).detach()
+            steps = []
+            for row in x if not suffix else x.flip(0):
+                h, c = lstm_step(matrices, f"l{layer}.{prefix}", row, h, c, bias)
+                steps.append(h)
+            outputs.append(torch.stack(steps) if not suffix else torch.stack(steps).flip(0))
+        x = torch.cat(outputs, dim=1)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="LSTM with projections")  # oneDNN has none, and says so
+        yield x, module(data(5, module.input_size))[0]
+
+
+def gru_cell(module: nn.GRUCell, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
+    x, h = data(3, module.input_size), data(3, module.hidden_size)
+    bi, bh = module.bias_ih.detach().chunk(3), module.bias_hh.detach().chunk(3)
+    into = {n: x @ matrices[f"input.{n}"].T + bi[k] for k, n in enumerate("rzn")}
+    over = {n: h @ matrices[f"hidden.{n}"].T + bh[k] for k, n in enumerate("rzn")}
+    r, z = torch.sigmoid(into["r"] + over["r"]), torch.sigmoid(into["z"] + over["z"])
+    n = torch.tanh(into["n"] + r * over["n"])
+    with torch.no_grad():
+        yield (1 - z) * n + z * h, module(x, h)
+
+
+def rnn(module: nn.RNN, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
+    x, h = data(5, module.input_size), torch.zeros(module.hidden_size)
+    bias = (module.bias_ih_l0 + module.bias_hh_l0).detach()
+    steps = []
+    for row in x:
+        h = torch.tanh(row @ matrices["l0.input"].T + h @ matrices["l0.hidden"].T + bias)
+        steps.append(h)
+    with torch.no_grad():
+        yield torch.stack(steps), module(x)[0]
+
+
+class Conv1D(nn.Module):
+    """Laid out as the transformers layer of this name, which is known by structure."""
+
+    def __init__(self, nf: int, nx: int) -> None:
+        super().__init__()
+        self.nf = nf
+        self.weight = nn.Parameter(torch.empty(nx, nf))
+        self.bias = nn.Parameter(torch.zeros(nf))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight + self.bias
+
+
+class CustomLinear(nn.Linear):
+    """A subclass, followed by type."""
+
+
+class LlamaRMSNorm(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+
+
+def with_heads(heads: int) -> tuple[str, ...]:
+    parts = ("query", "key", "value", "output")
+    return tuple(n for p in parts for n in (p, *(f"{p}.{h}" for h in range(heads) if heads > 1)))
+
+
+def gates(kind: str, *prefixes: str) -> tuple[str, ...]:
+    return tuple(f"{p}{part}{gate}" for p in prefixes for part in ("input", "hidden") for gate in GATES[kind])
+
+
+def old(norm: Callable[..., nn.Module], module: nn.Module, **options: object) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the old-style norms are what is tested
+        return norm(module, **options)
+
+
+P = nn.utils.parametrizations
+WEIGHT = ("weight",)
+
+KINDS: list[Example] = [
+    Example("linear", seeded(lambda: nn.Linear(5, 3)), WEIGHT, dense),
+    Example("linear without bias", seeded(lambda: nn.Linear(3, 5, bias=False)), WEIGHT, dense),
+    Example("linear subclass", seeded(lambda: CustomLinear(4, 4)), WEIGHT, dense),
+    Example("one by one", seeded(lambda: nn.Linear(1, 1)), WEIGHT, dense),
+    Example("transformers Conv1D", seeded(lambda: Conv1D(6, 4)), WEIGHT, dense),
+    Example("embedding", seeded(lambda: nn.Embedding(9, 4)), WEIGHT, embedding),
+    Example("conv1d", seeded(lambda: nn.Conv1d(3, 4, 3, padding=1)), WEIGHT, convolution),
+    Example("conv2d strided", seeded(lambda: nn.Conv2d(3, 4, (3, 2), stride=2, padding=1)), WEIGHT, convolution),
+    Example("conv2d dilated", seeded(lambda: nn.Conv2d(2, 5, 3, dilation=2, bias=False)), WEIGHT, convolution),
+    Example("conv2d grouped", seeded(lambda: nn.Conv2d(4, 6, 3, groups=2)), WEIGHT, convolution),
+    Example("conv2d depthwise", seeded(lambda: nn.Conv2d(4, 8, 3, groups=4)), WEIGHT, convolution),
+    Example("conv3d", seeded(lambda: nn.Conv3d(2, 3, (1, 2, 3))), WEIGHT, convolution),
+    Example("conv transpose 1d", seeded(lambda: nn.ConvTranspose1d(3, 4, 3)), WEIGHT, transposed_convolution),
+    Example(
+        "conv transpose 2d strided",
+        seeded(lambda: nn.ConvTranspose2d(3, 5, (4, 3), stride=2, padding=1)),
+        WEIGHT,
+        transposed_convolution,
+    ),
+    Example(
+        "conv transpose 2d grouped",
+        seeded(lambda: nn.ConvTranspose2d(4, 6, 3, groups=2, dilation=2)),
+        WEIGHT,
+        transposed_convolution,
+    ),
+    Example("conv transpose 3d", seeded(lambda: nn.ConvTranspose3d(2, 3, 2)), WEIGHT, transposed_convolution),
+    Example("attention packed", seeded(lambda: nn.MultiheadAttention(6, 3)), with_heads(3), attention),
+    Example("attention separate", seeded(lambda: nn.MultiheadAttention(6, 2, kdim=4, vdim=5)), with_heads(2), attention),
+    Example("attention of one head", seeded(lambda: nn.MultiheadAttention(4, 1)), with_heads(1), attention),
+    Example("rnn", seeded(lambda: nn.RNN(3, 4)), gates("RNN", "l0."), rnn),
+    Example("gru cell", seeded(lambda: nn.GRUCell(3, 4)), gates("GRU", ""), gru_cell),
+    Example("lstm of two layers", seeded(lambda: nn.LSTM(3, 4, num_layers=2)), gates("LSTM", "l0.", "l1."), lstm),
+    Example(
+        "lstm in both directions",
+        seeded(lambda: nn.LSTM(3, 4, bidirectional=True)),
+        gates("LSTM", "l0.", "l0.reverse."),
+        lstm,
+    ),
+    Example(
+        "lstm with projection",
+        seeded(lambda: nn.LSTM(3, 5, proj_size=2)),
+        (*gates("LSTM", "l0."), "l0.projection"),
+        lstm,
+    ),
+    Example("batch norm 1d", seeded(lambda: nn.BatchNorm1d(5)), WEIGHT, batch_norm),
+    Example("batch norm 2d", seeded(lambda: nn.BatchNorm2d(4)), WEIGHT, batch_norm),
+    Example("layer norm", seeded(lambda: nn.LayerNorm(6)), WEIGHT, norm),
+    Example("rms norm", seeded(lambda: nn.RMSNorm(6)), WEIGHT, norm),
+    Example("rms norm of a library", seeded(lambda: LlamaRMSNorm(6)), WEIGHT, norm),
+    Example("weight norm", seeded(lambda: P.weight_norm(nn.Linear(5, 3))), WEIGHT, dense),
+    Example("weight norm of columns", seeded(lambda: P.weight_norm(nn.Linear(5, 3), dim=1)), WEIGHT, dense),
+    Example("weight norm, old", seeded(lambda: old(nn.utils.weight_norm, nn.Conv1d(3, 4, 2))), WEIGHT, convolution),
+    Example("spectral norm", seeded(lambda: P.spectral_norm(nn.Conv2d(2, 3, 2))), WEIGHT, convolution),
+    Example("spectral norm, old", seeded(lambda: old(nn.utils.spectral_norm, nn.Linear(4, 3))), WEIGHT, dense),
+    Example(
+        "spectral norm of a transposed convolution",
+        seeded(lambda: old(nn.utils.spectral_norm, nn.ConvTranspose1d(3, 3, 2))),
+        WEIGHT,
+        transposed_convolution,
+    ),
+    Example("orthogonal", seeded(lambda: P.orthogonal(nn.Linear(4, 4))), WEIGHT, dense),
+]
+
+
+class Residual(nn.Module):
+    """Convolutions without bias, batch norms, a strided shortcut, as in a ResNet."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+
+class Autoencoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+        self.decoder = nn.ModuleDict(
+            {
+                "convT1": nn.ConvTranspose2d(4, 8, 3),
+                "convT2": nn.ConvTranspose2d(8, 8, 3),
+                "convT3": nn.ConvTranspose2d(8, 1, 3),
+            }
+        )
+
+
+class Separable(nn.Module):
+    """Depthwise then pointwise, as in MobileNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8))
+        self.depthwise = nn.Sequential(nn.Conv2d(8, 8, 3, groups=8, bias=False), nn.BatchNorm2d(8))
+        self.pointwise = nn.Sequential(nn.Conv2d(8, 16, 1, bias=False), nn.BatchNorm2d(16))
+        self.head = nn.Linear(16, 10)
+
+
+class Reader(nn.Module):
+    """Embedding, LSTM, attention, norm and a head, with awkward child names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(20, 8)
+        self.lstm = nn.LSTM(8, 6, bidirectional=True)
+        self.attention = nn.MultiheadAttention(12, 1)
+        self.norm = nn.LayerNorm(12)
+        self.blocks = nn.ModuleDict({"type_": nn.Linear(12, 12), "2": nn.Linear(12, 5)})
+
+
+NETWORKS: dict[str, nn.Module] = {
+    "mlp": seeded(lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))),
+    "resnet": seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), Residual(4, 8), Residual(8, 8))),
+    "autoencoder": seeded(Autoencoder),
+    "mobilenet": seeded(Separable),
+    "reader": seeded(Reader),
+    "weight norms": seeded(lambda: nn.Sequential(P.weight_norm(nn.Linear(5, 4)), old(nn.utils.weight_norm, nn.Conv1d(3, 4, 2)))),
+    "spectral norms": seeded(
+        lambda: nn.Sequential(P.spectral_norm(nn.Linear(5, 4)), old(nn.utils.spectral_norm, nn.Linear(4, 3)))
+    ),
+    "one layer": seeded(lambda: nn.Linear(4, 2)),
+}
+
+
+def as_safetensors(module: nn.Module, folder: Path) -> Path:
+    save_model(module, str(folder / "model.safetensors"))
+    return folder / "model.safetensors"
+
+
+def as_folder(module: nn.Module, folder: Path) -> Path:
+    as_safetensors(module, folder)
+    return folder
+
+
+def as_zip(module: nn.Module, folder: Path) -> Path:
+    torch.save({"epoch": 3, "model": {f"module.{k}": v for k, v in module.state_dict().items()}}, folder / "m.pt")
+    return folder / "m.pt"
+
+
+def as_legacy(module: nn.Module, folder: Path) -> Path:
+    torch.save([module.state_dict()], folder / "m.pth.tar", _use_new_zipfile_serialization=False)
+    return folder / "m.pth.tar"
+
+
+FORMATS: dict[str, Callable[[nn.Module, Path], Path]] = {
+    "safetensors": as_safetensors,
+    "Hugging Face folder": as_folder,
+    "torch checkpoint": as_zip,
+    "torch checkpoint, legacy": as_legacy,
+}
