@@ -82,7 +82,7 @@ def _archive(path: str, root: object, contents: Contents | None) -> Archive:
         record = _record(named, loader, reason)
         place = _place(loader) if record.role == "parameter" else None
         if place is not None and (original := first.setdefault(place, record.name)) != record.name:
-            record = replace(record, role="tied", reason=f"same tensor as {original}")
+            record = replace(record, role="tied", reason=f"same tensor as {original}", tied_to=original)
         records.append(record)
         if loader is not None:
             loaders[named.name] = loader
@@ -183,9 +183,12 @@ def _array_loader(name: str, array: ArrayState) -> tuple[Loader | None, str]:
 
 
 def _place(loader: Loader | None) -> object:
-    if not isinstance(loader, FileTensor) or not prod(loader.size):
-        return None
-    return loader.offset, loader.dtype, loader.size, loader.stride
+    """What two tensors that share their numbers have in common; None for empty ones."""
+    if isinstance(loader, Held) and loader.tensor.numel():
+        return loader.tensor.data_ptr(), loader.tensor.dtype, loader.shape, loader.tensor.stride()
+    if isinstance(loader, FileTensor) and prod(loader.size):
+        return loader.offset, loader.dtype, loader.size, loader.stride
+    return None
 
 
 def _facts(tree: CheckpointTree, contents: Contents | None) -> dict[str, object]:
