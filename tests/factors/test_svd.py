@@ -12,7 +12,7 @@ from lmd.factors import svd
 from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of, randomised_factors
 from lmd.factors.values import values_of
-from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.layer_matrix import LayerMatrix, transposed
 from lmd.sources.loaders import Held
 from tests.references.jacobi import jacobi_values
 from tests.references.matrices import constructed, matrices
@@ -119,6 +119,18 @@ def test_layer_and_tensor_agree() -> None:
     spectrum, norm = values_of(layer(W))
     assert torch.allclose(spectrum.values, of_layer.spectrum, rtol=0, atol=1e-11)
     assert norm == pytest.approx(of_layer.frobenius_norm, rel=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(50, 40), (40, 50), (40, 40), (3000, 400)])
+def test_maps_stored_transposed(shape: tuple[int, int]) -> None:
+    W = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    turned = LayerMatrix("emb", "embedding", (shape[1], shape[0]), Held("emb", W), form=transposed)
+    expected = torch.linalg.svdvals(W.double())
+    factors = factors_of(turned, vectors=4)
+    for values in (values_of(turned)[0].values, factors.spectrum):
+        assert values is not None
+        assert (values - expected).abs().max() <= 1e-10 * expected[0]
+    assert torch.allclose(W.double().T @ factors.Vh.T, factors.U * factors.S, rtol=0, atol=1e-11 * expected[0].item())
 
 
 def test_method_says_how() -> None:

@@ -49,9 +49,11 @@ class Factors:
         spectrum: every singular value, descending, or None if only the leading ones are known.
         spectrum_error: absolute error estimate of each value of ``spectrum`` (see ``lmd.linalg.spectrum``).
         frobenius_norm: of the whole map, from its entries.
-        residual: ``max(||W V - U S||, ||W^T U - V S||)`` in the spectral norm, measured; 0 when no triple is kept.
-        orthogonality_defect: ``max(||U^T U - I||, ||V^T V - I||)`` in the spectral norm, measured.
-        remainder: None when the triples are exact; for randomised ones an upper bound of ``||W - U U^T W||``.
+        residual: ``max(||W V - U S||, ||W^T U - V S||)`` in the spectral norm, measured (beyond 64 triples the
+            Frobenius norm, a bound of it from above); 0 when no triple is kept.
+        orthogonality_defect: ``max(||U^T U - I||, ||V^T V - I||)`` measured likewise.
+        remainder: None when the triples are exact; for randomised ones a bound from above of ``||W - U U^T W||`` in the
+            spectral norm: certain where ``spectrum`` is known, else but for a probability of 1e-10.
         method: how the values were found: ``gram``, ``lapack``, ``blocks`` or ``randomised``.
 
     References:

@@ -29,8 +29,9 @@ __all__ = [
 
 UNIT_ROUNDOFF = 2.0**-53
 
-_CONSTANT = 4.0
-"""Of the rounding estimates below; in tests against extended precision the true error stays under them."""
+_CONSTANT = 6.0
+"""Of the rounding estimates below: the largest true error met among random, graded and repeated spectra up to 13 x 13,
+against extended precision, was 0.54 of the estimate."""
 
 _SMALLEST_RATIO = 1e-5
 """Below this share of the largest value the square root of a Gram eigenvalue errs by more than 1e-10 of it."""
