@@ -16,15 +16,19 @@ from torch import Tensor, nn
 
 from lmd.activations.activations import Activations, capture
 from lmd.atlas.atlas import Atlas, layer_file
-from lmd.atlas.folder import read_json, read_record, sweep, write_tensors
-from lmd.atlas.layer_record import Kept, LayerRecord, Stored, arrays_to_keep, findings_entry
+from lmd.atlas.entries import empty_entry, entry, failed_entry
+from lmd.atlas.folder import read_record, write_tensors
+from lmd.atlas.layer_record import Kept, LayerRecord, Stored, arrays_to_keep
+from lmd.atlas.resuming import checked_folder, prepare
+from lmd.atlas.stored import PENDING
 from lmd.engines.local import Engine, Local
 from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
-from lmd.findings.analysis import Finding, NotApplicable, analyses, run
+from lmd.findings.analysis import Finding, analyses, run
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.walk import Walk, walk
-from lmd.sources.coverage import coverage_of
+from lmd.sources.checksum import sha256_of_tensors
+from lmd.sources.coverage import Coverage, coverage_of
 from lmd.sources.network import Network
 from lmd.sources.open_network import open_network
 
@@ -32,7 +36,17 @@ __all__ = ["Options", "decompose"]
 
 Progress = Callable[[int, int, str], None]
 
-_LAYER_FAULTS = (ValueError, RuntimeError, TypeError, NotImplementedError, OSError, EOFError, MemoryError)
+_LAYER_FAULTS = (
+    ValueError,
+    RuntimeError,
+    TypeError,
+    NotImplementedError,
+    OSError,
+    EOFError,
+    MemoryError,
+    ArithmeticError,
+    KeyError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,24 +152,24 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     """
     chosen = Options(**options)
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
-    folder = _checked_folder(out, resume=resume, force=force)
+    folder = checked_folder(out, resume=resume, force=force)
     network = open_network(model, kinds=chosen.kinds, builder=builder)
     network = replace(network, name=name or network.name)
     found = walk(network)
     layers = _selected(found.layers, chosen.layers)
     seen = _activations(network, layers, data, labels)
     tasks = [_Task(layer, chosen, seen.get(layer.name)) for layer in layers]
-    provenance = _provenance(network, chosen, started)
+    provenance = {**_provenance(network, chosen, started), "builder": builder, "data": _fingerprint(data, labels)}
     head = Atlas(
         _described(network),
-        coverage_of(network.records, (), {}),
+        _planned(network, found, layers),
         (),
         provenance,
         {**network.facts, **(facts or {})},
         complete=False,
     )
     if folder:
-        _prepare(folder, head, [layer.name for layer in layers], resume=resume)
+        prepare(folder, head, [layer.name for layer in layers], resume=resume)
     results = (engine or Local()).map(_record, tasks) if not folder else _saved(folder, tasks, engine or Local())
     records = tuple(_watched(results, len(tasks), progress))
     took = {**provenance, "seconds": round(perf_counter() - clock, 3)}
@@ -202,6 +216,8 @@ def _activations(
             f"{network.name} is a bare checkpoint and cannot be called on data; pass the module itself, or "
             f"builder='FILE.py:FUNCTION' that returns it."
         )
+    if labels is not None and len(labels) != len(data):
+        raise ValueError(f"labels has {len(labels)} entries, data {len(data)} examples; give one label for each.")
     modules = dict(network.skeleton.named_modules())
     paths = [layer.name for layer in layers if isinstance(modules.get(layer.name), nn.Linear)]
     return {seen.layer: seen for seen in capture(network.skeleton, data, labels, paths)}
@@ -210,14 +226,14 @@ def _activations(
 def _record(task: _Task) -> LayerRecord:
     layer = task.layer
     if 0 in layer.shape:
-        return LayerRecord(_empty_entry(layer), Kept({}))
+        return LayerRecord(empty_entry(layer), Kept({}))
     generator = torch.Generator().manual_seed(task.options.seed + crc32(layer.name.encode()))
     try:
         factors = factors_of(layer, generator=generator, **task.options.truncation(min(layer.shape)))
         findings = list(_findings(factors, task.activations))
-        return LayerRecord(_entry(layer, factors, findings), Kept(arrays_to_keep(factors, findings)))
+        return LayerRecord(entry(layer, factors, findings), Kept(arrays_to_keep(factors, findings)))
     except _LAYER_FAULTS as fault:
-        return LayerRecord(_failed_entry(layer, f"{type(fault).__name__}: {fault}"), Kept({}))
+        return LayerRecord(failed_entry(layer, f"{type(fault).__name__}: {fault}"), Kept({}))
 
 
 def _findings(factors: Factors, activations: Activations | None) -> Iterator[Finding]:
@@ -228,44 +244,9 @@ def _findings(factors: Factors, activations: Activations | None) -> Iterator[Fin
         yield run(chosen, factors.layer, given)
 
 
-def _described_layer(layer: LayerMatrix) -> dict[str, Any]:
-    return {
-        "name": layer.name,
-        "kind": layer.kind,
-        "shape": list(layer.shape),
-        "view_of": layer.view_of,
-        "groups": layer.groups,
-        "tensors": list(layer.loader.tensors),
-        "confidence": layer.confidence,
-        "alternatives": list(layer.alternatives),
-        "note": layer.note,
-    }
-
-
-def _entry(layer: LayerMatrix, factors: Factors, findings: list[Finding]) -> dict[str, Any]:
-    return {
-        **_described_layer(layer),
-        "rank": factors.rank,
-        "method": factors.method,
-        "frobenius_norm": factors.frobenius_norm,
-        "residual": factors.residual,
-        "orthogonality_defect": factors.orthogonality_defect,
-        "remainder": factors.remainder,
-        "failed": False,
-        "reason": "",
-        "findings": findings_entry(findings),
-    }
-
-
-def _failed_entry(layer: LayerMatrix, reason: str) -> dict[str, Any]:
-    unknown = dict.fromkeys(("method", "frobenius_norm", "residual", "orthogonality_defect", "remainder"))
-    return {**_described_layer(layer), "rank": 0, **unknown, "failed": True, "reason": reason, "findings": {}}
-
-
-def _empty_entry(layer: LayerMatrix) -> dict[str, Any]:
-    reason = "the matrix has no entries"
-    absent = [NotApplicable(layer=layer.name, analysis=name, reason=reason) for name in analyses()]
-    return {**_failed_entry(layer, reason), "failed": False, "findings": findings_entry(list(absent))}
+def _fingerprint(data: Tensor | None, labels: Tensor | None) -> str | None:
+    given = {name: tensor for name, tensor in (("data", data), ("labels", labels)) if tensor is not None}
+    return sha256_of_tensors(given) if given else None
 
 
 def _watched(records: Iterable[LayerRecord], total: int, progress: Progress | None) -> Iterator[LayerRecord]:
@@ -275,69 +256,25 @@ def _watched(records: Iterable[LayerRecord], total: int, progress: Progress | No
         yield record
 
 
-def _coverage(network: Network, found: Walk, layers: tuple[LayerMatrix, ...], records: tuple[LayerRecord, ...]) -> Any:
-    left_out = {
-        name: "left out by the choice of layers"
-        for layer in found.layers
-        if layer not in layers
-        for name in layer.loader.tensors
-    }
+def _coverage(
+    network: Network, found: Walk, layers: tuple[LayerMatrix, ...], records: tuple[LayerRecord, ...]
+) -> Coverage:
     whole = [record for record in records if record.entry["view_of"] is None]
     decomposed = {name for record in whole if not record.failed for name in record.entry["tensors"]}
     failed = {name: record.entry["reason"] for record in whole if record.failed for name in record.entry["tensors"]}
-    return coverage_of(network.records, decomposed, {**left_out, **found.reasons}, failed)
+    return coverage_of(network.records, decomposed, {**_left_out(found, layers), **found.reasons}, failed)
 
 
-def _checked_folder(out: str | Path | None, *, resume: bool, force: bool) -> Path | None:
-    if resume and force:
-        raise ValueError("resume and force exclude each other: go on with the atlas, or replace it.")
-    if out is None:
-        if resume:
-            raise ValueError("resume needs out, the folder of the interrupted run.")
-        return None
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file; give a folder for the atlas.")
-    if resume:
-        if not (folder / "atlas.json").exists():
-            raise ValueError(f"{folder} holds no atlas to go on with; leave --resume out to begin one.")
-    elif not force:
-        _refuse_full(folder)
-    return folder
+def _planned(network: Network, found: Walk, layers: tuple[LayerMatrix, ...]) -> Coverage:
+    """The account before any layer is done."""
+    pending = {name: PENDING for layer in layers if layer.view_of is None for name in layer.loader.tensors}
+    return coverage_of(network.records, (), {**_left_out(found, layers), **found.reasons, **pending})
 
 
-def _refuse_full(folder: Path) -> None:
-    if (folder / "atlas.json").exists():
-        raise FileExistsError(f"{folder} holds an atlas already; add --resume to go on with it, --force to replace it.")
-    if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty; choose another folder, or add --force to write into it.")
-
-
-def _prepare(folder: Path, head: Atlas, names: list[str], *, resume: bool) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
-    if resume:
-        _refuse_other(folder, head, names)
-        return
-    for old in folder.glob("[0-9]*-*.safetensors"):
-        old.unlink()
-    head.write_plan(folder, names)
-
-
-def _refuse_other(folder: Path, head: Atlas, names: list[str]) -> None:
-    before = read_json(folder / "atlas.json")
-    provenance = before.get("provenance", {})
-    compared = {
-        "weights (sha256)": (before.get("network", {}).get("sha256"), head.network["sha256"]),
-        "lmd version": (provenance.get("lmd"), head.provenance["lmd"]),
-        "torch version": (provenance.get("torch"), head.provenance["torch"]),
-        "options": (provenance.get("options"), head.provenance["options"]),
-        "layers": ([item["name"] for item in before.get("layers", [])], names),
-    }
-    for what, (then, now) in compared.items():
-        if then != now:
-            detail = f" was {then}, is {now}" if what != "layers" else " differ"
-            raise ValueError(f"cannot resume {folder}: its {what}{detail}; use the same, or --force to begin anew.")
+def _left_out(found: Walk, layers: tuple[LayerMatrix, ...]) -> dict[str, str]:
+    chosen = {id(layer) for layer in layers}
+    others = (layer for layer in found.layers if id(layer) not in chosen)
+    return {name: "left out by the choice of layers" for layer in others for name in layer.loader.tensors}
 
 
 def _saved(folder: Path, tasks: list[_Task], engine: Engine) -> Iterator[LayerRecord]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -10,18 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from lmd.atlas.folder import read_json, read_record, write_bytes, write_json, write_tensors
-from lmd.atlas.layer_record import LayerRecord, Stored, glossary
+from lmd.atlas.folder import write_bytes, write_json, write_tensors
+from lmd.atlas.json_values import json_value
+from lmd.atlas.layer_record import LayerRecord, glossary
+from lmd.atlas.stored import read_head, stored_coverage, stored_layers
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding
-from lmd.sources.coverage import Coverage, TensorCoverage
+from lmd.sources.coverage import Coverage
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["SCHEMA_VERSION", "Atlas", "layer_file"]
+__all__ = ["SCHEMA_VERSION", "Atlas", "layer_file", "layer_files"]
 
 SCHEMA_VERSION = 1
+
+_LAYER_FILE = re.compile(r"\d{5,}-[0-9a-f]{12}\.safetensors")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,14 +101,15 @@ class Atlas:
         return {**self._head(), "layers": [record.row() for record in self.layers], "glossary": glossary()}
 
     def _head(self) -> dict[str, Any]:
+        facts = json_value(self.facts)
         return {
             "schema_version": SCHEMA_VERSION,
             "complete": self.complete,
             "network": dict(self.network),
             "coverage": asdict(self.coverage),
-            "provenance": dict(self.provenance),
-            "facts": {key: value for key, value in self.facts.items() if key != "training"},
-            **({"training": self.facts["training"]} if "training" in self.facts else {}),
+            "provenance": json_value(self.provenance),
+            "facts": {key: value for key, value in facts.items() if key != "training"},
+            **({"training": facts["training"]} if "training" in facts else {}),
         }
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
@@ -120,6 +126,10 @@ class Atlas:
         for index, record in enumerate(self.layers):
             write_tensors(folder / layer_file(index, record.name), record.arrays(), record.entry)
         self.write_index(folder)
+        written = {layer_file(index, record.name) for index, record in enumerate(self.layers)}
+        for old in layer_files(folder):
+            if old.name not in written:
+                old.unlink()
         return folder
 
     def write_index(self, folder: Path) -> None:
@@ -141,21 +151,12 @@ class Atlas:
         """
         folder = Path(path)
         folder = folder.parent if folder.name == "atlas.json" else folder
-        if not (folder / "atlas.json").is_file():
-            raise FileNotFoundError(f"{folder} holds no atlas.json; give the folder that `lmd decompose --out` wrote.")
-        head = read_json(folder / "atlas.json")
-        if head.get("schema_version") != SCHEMA_VERSION:
-            raise ValueError(
-                f"{folder} has schema version {head.get('schema_version')!r}, this lmd reads {SCHEMA_VERSION}; "
-                f"decompose the network again."
-            )
-        coverage = head["coverage"]
-        tensors = tuple(TensorCoverage(**{**t, "shape": tuple(t["shape"])}) for t in coverage["tensors"])
-        layers = tuple(_stored(folder, item, complete=head["complete"]) for item in head["layers"])
+        head = read_head(folder, SCHEMA_VERSION)
+        layers = stored_layers(folder, head)
         return cls(
             network=head["network"],
-            coverage=Coverage(coverage["parameters"], coverage["decomposed"], coverage["accounted"], tensors),
-            layers=tuple(record for record in layers if record is not None),
+            coverage=stored_coverage(head["coverage"], layers),
+            layers=layers,
             provenance=head["provenance"],
             facts={**head["facts"], **{key: head[key] for key in ("training",) if key in head}},
             complete=head["complete"],
@@ -188,14 +189,9 @@ def layer_file(index: int, name: str) -> str:
     return f"{index:05d}-{sha256(name.encode()).hexdigest()[:12]}.safetensors"
 
 
-def _stored(folder: Path, item: Mapping[str, str], *, complete: bool) -> LayerRecord | None:
-    path = folder / item["file"]
-    entry = read_record(path)
-    if entry is None:
-        if complete:
-            raise ValueError(f"{path} is missing or damaged; run `lmd decompose ... --out {folder} --resume`.")
-        return None
-    return LayerRecord(entry, Stored(path))
+def layer_files(folder: Path) -> list[Path]:
+    """Files of ``folder`` that are an atlas's layers, by name; the user's own are none."""
+    return [path for path in folder.glob("*.safetensors") if _LAYER_FILE.fullmatch(path.name)]
 
 
 def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:

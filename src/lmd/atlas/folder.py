@@ -45,14 +45,22 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON.
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
 
     Raises:
         OSError: no such file.
-        ValueError: not JSON.
+        ValueError: not a JSON object.
     """
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError(f"holds a {type(value).__name__}")
+    except (ValueError, RecursionError) as fault:
+        raise ValueError(
+            f"{path} is damaged ({fault}); a JSON object written by lmd is needed. Decompose the network again."
+        ) from fault
+    return value
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]) -> None:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from lmd.atlas.folder import read_tensors
+from lmd.atlas.json_values import json_number
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, NotApplicable, analyses
 from lmd.findings.quantity import Measured, Quantity, arrays_of, quantities_of
@@ -64,7 +64,7 @@ class LayerRecord:
     def row(self) -> dict[str, Any]:
         """The layer as one JSON object, its singular values included."""
         spectrum = self.arrays().get("spectrum")
-        values = None if spectrum is None else spectrum.tolist()
+        values = None if spectrum is None else [json_number(value) for value in spectrum.tolist()]
         head = {key: self.entry[key] for key in ("name", "kind", "shape", "rank")}
         return {**head, "singular_values": values, **{k: v for k, v in self.entry.items() if k not in head}}
 
@@ -141,17 +141,11 @@ def _absent(quantity: Quantity, finding: NotApplicable) -> dict[str, Any]:
 
 
 def _present(quantity: Quantity, number: Measured) -> dict[str, Any]:
-    finite = {key: _finite(getattr(number, key)) for key in ("value", "baseline", "error")}
+    finite = {key: json_number(getattr(number, key)) for key in ("value", "baseline", "error")}
     reason = number.reason
     if finite["value"] is None and not reason:
         reason = "not a finite number"
     return {**finite, "unit": quantity.unit, "direction": number.direction, "reason": reason}
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return [_finite(v) for v in value]
-    return value if value is None or isfinite(value) else None
 
 
 def arrays_to_keep(factors: Factors, findings: list[Finding]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from lmd.atlas.json_values import json_value
 from lmd.sources.errors import UnreadableModelError, UnsafeModelError
 
 if TYPE_CHECKING:
@@ -316,7 +317,7 @@ def _show(atlas: "Atlas", *, as_json: bool) -> None:
 
 
 def _as_json(value: Any) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    return json.dumps(json_value(value), indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def _tell(out: Path | None, targets: Mapping[str, Path], *, quiet: bool) -> None:
