@@ -53,7 +53,8 @@ class Factors:
             Frobenius norm, a bound of it from above); 0 when no triple is kept.
         orthogonality_defect: ``max(||U^T U - I||, ||V^T V - I||)`` measured likewise.
         remainder: None when the triples are exact; for randomised ones a bound from above of ``||W - U U^T W||`` in the
-            spectral norm: certain where ``spectrum`` is known, else but for a probability of 1e-10.
+            spectral norm: certain, given ``spectrum_error``, where ``spectrum`` is known; else it fails with a
+            probability of at most 1e-10.
         method: how the values were found: ``gram``, ``lapack``, ``blocks`` or ``randomised``.
 
     References:
