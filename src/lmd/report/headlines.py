@@ -79,11 +79,13 @@ def _spikes(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
 
 def _gain(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
     found = _extreme(layers, "spectral_norm", max)
+    kernels = {_called(layer) for layer in layers if layer.get("kind") == "kernel_matrix"}
     if found is None:
         return None
     name, value, baseline = found
+    what = "a patch of its input" if name in kernels else "an input"
     times = "\N{MULTIPLICATION SIGN}"
-    return f"{value}{times}", f"is the most that {name} stretches an input", _beside(f"{baseline}{times}", "highest")
+    return f"{value}{times}", f"is the most that {name} stretches {what}", _beside(f"{baseline}{times}", "highest")
 
 
 def _concentration(layers: Sequence[Mapping[str, Any]]) -> Headline | None:

@@ -32,3 +32,8 @@ def test_nothing_to_look_at():
     assert pictures(_document([2, 64], kind="embedding"), _arrays(64)) is None
     assert pictures(_document([2, 64]), lambda _name: {}) is None
     assert pictures({"layers": []}, _arrays(64)) is None
+
+
+def test_a_kernel_is_no_picture_unless_declared():
+    assert pictures(_document([2, 64], kind="kernel_matrix"), _arrays(64)) is None
+    assert pictures(_document([2, 64], kind="kernel_matrix", picture=[8, 8]), _arrays(64)) is not None

@@ -81,7 +81,7 @@ function depthRows(columns) {
 }
 
 function depthCell(drawing, row) {
-  const last = drawing.x[drawing.x.length - 1];
+  const last = drawing.of || drawing.x[drawing.x.length - 1];
   const index = depth.rows === "share" ? 1 + row * (last - 1) : row;
   const value = at(drawing, "value", index);
   const baseline = at(drawing, "baseline", index);

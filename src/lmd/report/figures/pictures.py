@@ -14,7 +14,7 @@ __all__ = ["pictures"]
 _GRID = 999
 _MOST_VECTORS = 32
 _SATURATED = 0.99  # else one pixel would pale all others
-_MOST_PIXELS = 64 * 64
+_FEWEST_PIXELS, _MOST_PIXELS = 3 * 3, 64 * 64
 
 
 def pictures(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, NDArray[Any]]]) -> dict[str, Any] | None:
@@ -27,9 +27,9 @@ def pictures(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, N
     """
     layers: Sequence[Mapping[str, Any]] = document.get("layers", ())
     first = next((i for i, layer in enumerate(layers) if _may_read_pictures(layer)), None)
-    if first is None or layers[first].get("kind") == "embedding":
+    if first is None:
         return None
-    size = _size(document, layers[first]["shape"][1])
+    size = _size(document, layers[first])
     found = arrays(layers[first]["name"])
     Vh, S = found.get("Vh"), found.get("S")
     if size is None or Vh is None or S is None or Vh.ndim != 2 or Vh.size == 0 or Vh.shape[1] != size[0] * size[1]:
@@ -58,10 +58,13 @@ def _may_read_pictures(layer: Mapping[str, Any]) -> bool:
     return not layer.get("view_of") and layer.get("kind") != "diagonal" and len(layer.get("shape", ())) == 2
 
 
-def _size(document: Mapping[str, Any], inputs: int) -> tuple[int, int] | None:
+def _size(document: Mapping[str, Any], layer: Mapping[str, Any]) -> tuple[int, int] | None:
+    """What the document declares; else a square, but only for a dense layer: a kernel or a table reads no picture."""
+    inputs = layer["shape"][1]
     declared = document.get("network", {}).get("picture")
     if declared:
         height, width = declared
         return (height, width) if height * width == inputs else None
     side = isqrt(inputs)
-    return (side, side) if side * side == inputs and 9 <= inputs <= _MOST_PIXELS else None
+    fits = side * side == inputs and _FEWEST_PIXELS <= inputs <= _MOST_PIXELS and layer.get("kind") == "dense"
+    return (side, side) if fits else None

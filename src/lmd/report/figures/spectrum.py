@@ -23,15 +23,17 @@ __all__ = ["draw_spectrum"]
     log="x",
 )
 def draw_spectrum(layer: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], points: int) -> Drawing | None:
-    """Singular values and baseline at chosen indices, with the noise edge; the stored list when no array is there."""
-    values = arrays.get("spectrum")
-    S = np.asarray(layer.get("singular_values") or [] if values is None else values, dtype=np.float64).ravel()
+    """Singular values and baseline at chosen indices, with the noise edge; the leading ones when not all are known."""
+    every = arrays.get("spectrum", layer.get("singular_values"))
+    S = np.asarray(arrays.get("S", ()) if every is None else every, dtype=np.float64).ravel()
     if not S.size:
         return None
     at = chosen_indices(S.size, points)
     drawing: Drawing = {"x": (at + 1).tolist(), "value": compact(S[at].tolist())}
     baseline = np.asarray(arrays.get("baseline", ()), dtype=np.float64).ravel()
-    if baseline.size == S.size:
+    if every is None:
+        drawing["of"] = max(baseline.size, S.size)
+    if baseline.size >= S.size:
         drawing["baseline"] = compact(baseline[at].tolist())
     edge = layer.get("findings", {}).get("noise_edge", {}).get("value")
     if isinstance(edge, (int, float)):
