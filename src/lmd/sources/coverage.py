@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lmd.sources.reading import Reading, TensorRecord
-from lmd.sources.rules import effective_names
+from lmd.sources.rules.tensor_roles import effective_names
 
 __all__ = ["Coverage", "Status", "TensorCoverage", "coverage_of", "mapped_names"]
 

@@ -7,7 +7,7 @@ from lmd.sources import hub
 from lmd.sources.archive import Archive
 from lmd.sources.errors import UnreadableModelError
 from lmd.sources.formats import format_of
-from lmd.sources.rules import with_roles
+from lmd.sources.rules.tensor_roles import with_roles
 
 __all__ = ["read_archive"]
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from lmd.sources.coverage import coverage_of, mapped_names
 from lmd.sources.find import read_archive
-from lmd.sources.rules import effective_names, read_names
+from lmd.sources.rules.read_names import read_names
+from lmd.sources.rules.tensor_roles import effective_names
 
 __all__ = ["inspect_model"]
 
@@ -23,7 +24,7 @@ def inspect_model(model: str, kinds: Mapping[str, str] | None = None) -> dict[st
         ValueError: ``kinds`` do not fit it.
     """
     path, archive = read_archive(model, header=True)
-    readings = read_names(archive.records, kinds)
+    readings = read_names(archive.records, kinds, ordered="order" not in archive.facts)
     names = [r.name for r in archive.records]
     coverage = coverage_of(archive.records, mapped_names(readings, names), {})
     effective = effective_names(names)

@@ -16,7 +16,7 @@ from lmd.sources.find import read_archive
 from lmd.sources.network import Network
 from lmd.sources.parametrised import effective_loaders
 from lmd.sources.reading import TensorRecord
-from lmd.sources.rules import read_names
+from lmd.sources.rules.read_names import read_names
 from lmd.sources.skeleton import skeleton_of
 from lmd.sources.torch_module import commonest_dtype, from_module
 
@@ -96,7 +96,7 @@ def _as_declared(record: TensorRecord, tied: Mapping[str, str], buffers: set[str
 
 
 def _by_rules(path: Path, archive: Archive, kinds: Mapping[str, str] | None) -> Network:
-    readings = read_names(archive.records, kinds)
+    readings = read_names(archive.records, kinds, ordered="order" not in archive.facts)
     skeleton, table = skeleton_of(readings)
     transposed = frozenset(r.roles["weight"] for r in readings if r.kind == "transposed_kernel_matrix")
     return _network(path, archive, skeleton, names=table, readings={r.path: r for r in readings}, transposed=transposed)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lmd.sources.loaders import Combined, Loader
-from lmd.sources.rules import effective_names
+from lmd.sources.rules.tensor_roles import effective_names
 
 __all__ = ["effective_loaders", "spectral_normed", "weight_normed"]
 

@@ -48,7 +48,7 @@ class Reading:
 
     Attributes:
         path: dotted path of the module.
-        kind: the kind chosen, one of ``lmd.sources.rules.KINDS``.
+        kind: the kind chosen, one of ``lmd.sources.rules.override.KINDS``.
         roles: role in torch's words (``weight``, ``bias``, ``weight_ih_l0``) to tensor name.
         shape: of the effective weight.
         confidence: what decided.

@@ -7,6 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from lmd.sources.archive import Archive
+from lmd.sources.depth_order import depth_key
 from lmd.sources.errors import UnreadableModelError
 from lmd.sources.file_head import first_bytes, looks_like
 from lmd.sources.formats import source
@@ -62,7 +63,9 @@ def _archive(path: str, raw: list[tuple[str, tuple[int, ...], str]], metadata: d
         TensorRecord(names[key], shape, _DTYPES.get(dtype, dtype.lower()), file_name=key if names[key] != key else "")
         for key, shape, dtype in raw
     )
-    facts = {"format": "safetensors", **({"metadata": dict(metadata)} if metadata else {})}
+    # the format's library writes tensors sorted by type and name: the order of the layers is lost
+    records = tuple(sorted(records, key=lambda record: depth_key(record.name)))
+    facts = {"format": "safetensors", "order": "by name", **({"metadata": dict(metadata)} if metadata else {})}
     return Archive(records, facts=facts, files=(path,))
 
 

@@ -1,0 +1,28 @@
+"""A likely order of depth for names that a format has sorted by alphabet."""
+
+import re
+
+__all__ = ["depth_key"]
+
+_FIRST = re.compile(r"emb|^(wte|wpe|stem|encoder|conv_in|input_.*)$", re.IGNORECASE)
+_LAST = re.compile(
+    r"head$|^(decoder|classifier|pooler|logits|fc|fc_out|conv_out|final.*|out.*|o_proj|c_proj)$", re.IGNORECASE
+)
+_NORM = re.compile(r"norm|^(ln|bn|gn)(\d|_|$)", re.IGNORECASE)
+
+Key = tuple[tuple[int, float, bool, str], ...]
+
+
+def depth_key(name: str) -> Key:
+    """Sort key of a dotted name: numbers by value, embeddings first, heads last, ``bn1`` behind ``conv1``.
+
+    >>> sorted(["fc.w", "l.10.w", "l.2.w", "bn1.w", "conv1.w", "embed.w"], key=depth_key)
+    ['embed.w', 'conv1.w', 'bn1.w', 'l.2.w', 'l.10.w', 'fc.w']
+    """
+    return tuple(_part_key(part) for part in name.split("."))
+
+
+def _part_key(part: str) -> tuple[int, float, bool, str]:
+    number = re.search(r"(\d+)$", part)
+    place = -1 if _FIRST.search(part) else 1 if _LAST.search(part) else 0
+    return place, float(number[1]) if number else float("inf"), bool(_NORM.search(part)), part

@@ -1,0 +1,48 @@
+"""The tensors of one module, grouped by the roles their last names give them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lmd.sources.reading import TensorRecord
+from lmd.sources.rules.tensor_roles import effective_names
+
+__all__ = ["Module", "modules_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """The tensors one module owns: role, ``weight``, to name in the file and to shape."""
+
+    path: str
+    roles: Mapping[str, str]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def last(self) -> str:
+        """The module's own name."""
+        return self.path.rpartition(".")[2]
+
+    @property
+    def parent(self) -> str:
+        """The path of the module around it."""
+        return self.path.rpartition(".")[0]
+
+    @property
+    def stem(self) -> str:
+        """Its own name without digits, which modules in a row share."""
+        return re.sub(r"\d+", "", self.last)
+
+
+def modules_of(records: Sequence[TensorRecord]) -> list[Module]:
+    """Group parameters and buffers by module, in the order of the file; parametrised weights count as one."""
+    shapes = {r.name: r.shape for r in records if r.role in ("parameter", "buffer")}
+    for effective, stored in effective_names(shapes).items():
+        # weight norm keeps the direction, of the weight's shape, in its second tensor
+        full = stored[1] if len(stored) == 2 else stored[0]
+        shapes = {effective if n == full else n: s for n, s in shapes.items() if n == full or n not in stored}
+    grouped: dict[str, dict[str, str]] = {}
+    for name in shapes:
+        path, _, last = name.rpartition(".")
+        grouped.setdefault(path, {})[last] = name
+    return [Module(p, roles, {r: shapes[n] for r, n in roles.items()}) for p, roles in grouped.items()]

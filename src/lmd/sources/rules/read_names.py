@@ -1,0 +1,54 @@
+"""Bare names and shapes to module kinds: what a checkpoint without its architecture says by itself."""
+
+from collections.abc import Mapping, Sequence
+
+from lmd.sources.reading import Reading, TensorRecord
+from lmd.sources.rules.kernels import depthwise_by_name, grouped, kernel_among
+from lmd.sources.rules.matrices import matrix_among
+from lmd.sources.rules.module import Module, modules_of
+from lmd.sources.rules.override import overridden
+from lmd.sources.rules.own_shape import by_own_shape
+
+__all__ = ["read_names"]
+
+
+def read_names(
+    records: Sequence[TensorRecord], kinds: Mapping[str, str] | None = None, *, ordered: bool = True
+) -> tuple[Reading, ...]:
+    """Read each module's kind from the names and shapes of its tensors and of its neighbours'.
+
+    Args:
+        records: of the file, in its order, as ``with_roles`` returns them.
+        kinds: glob of module paths or weight names to a word of ``KINDS``, which overrides the rules.
+        ordered: whether the records come in the order of the layers; otherwise it was guessed from their names.
+
+    Returns:
+        One reading for each module that owns at least one linear map.
+
+    Raises:
+        ValueError: an override names an unknown kind, fits no module, or its kind does not fit the shape.
+    """
+    modules = modules_of(records)
+    first = [by_own_shape(m) for m in modules]
+    if not ordered:
+        first = depthwise_by_name(modules, first)
+    readings = tuple(
+        _among(module, reading, index, modules, first)
+        for index, (module, reading) in enumerate(zip(modules, first, strict=True))
+    )
+    return tuple(r for r in overridden(readings, modules, kinds or {}) if r is not None and r.kind != "vector")
+
+
+def _among(
+    module: Module, reading: Reading | None, index: int, modules: Sequence[Module], first: Sequence[Reading | None]
+) -> Reading | None:
+    if reading is None:
+        return None
+    if reading.kind in ("dense", "embedding") and reading.confidence == "guess":
+        return matrix_among(module, reading, modules, first)
+    if reading.kind.endswith("kernel_matrix"):
+        if reading.confidence == "guess" and reading.kind == "kernel_matrix":
+            reading = kernel_among(module, reading, index, modules, first)
+        if reading.kind == "kernel_matrix":
+            return grouped(module, reading, index, modules, first)
+    return reading
