@@ -4,11 +4,10 @@ Storages are built on the meta device, so that unpickling costs no memory and ea
 """
 
 import pickle
-import pickletools
 import struct
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, BinaryIO, Self
 
 import torch
@@ -16,6 +15,7 @@ from torch import _utils
 
 from lmd.sources.checkpoint_tree import Attributes
 from lmd.sources.errors import UnsafeModelError
+from lmd.sources.pickle_scan import names_in_pickle
 
 __all__ = ["MALFORMED", "ArrayState", "RestrictedPickle", "StoragePlace", "can_restrict"]
 
@@ -156,19 +156,27 @@ class RestrictedPickle:
         start = stream.tell()
         sparse = getattr(_utils, "_sparse_tensors_to_validate", [])
         before = len(sparse)
-        unpickler = _unpickler_class()(stream, encoding="bytes")
-        unpickler.persistent_load = self._storage
         # torch and pickletools warn of what only old or damaged files hold; either they read it or they raise
         with warnings.catch_warnings(), torch.serialization.safe_globals(_STAND_INS):
             warnings.simplefilter("ignore")
+            self._refuse_code(stream)
+            stream.seek(start)
+            unpickler = _unpickler_class()(stream, encoding="bytes")
+            unpickler.persistent_load = self._storage
             try:
                 return unpickler.load()
-            except MALFORMED as error:
-                refuse_code(stream, start, self.path, error)
-                raise
             finally:
                 # torch.load of the user would check the values of ours, which have none
                 del sparse[before:]
+
+    def _refuse_code(self, stream: BinaryIO) -> None:
+        for name in names_in_pickle(stream):
+            if name not in _allowed_names():
+                raise UnsafeModelError(
+                    f"{self.path} is refused: reading it would call {name!r} from the file. Only files of tensors and "
+                    "plain containers are read. Where the model's code is trusted, load it there and save "
+                    "model.state_dict(), or export it as safetensors."
+                )
 
     def _storage(self, pid: Any) -> torch.storage.TypedStorage:
         _, kind, raw_key, _, count, *view = pid
@@ -201,44 +209,9 @@ class RestrictedPickle:
         return self._storages[place]
 
 
-def refuse_code(stream: BinaryIO, start: int, path: str, error: BaseException) -> None:
-    """Raise UnsafeModelError if the pickle at ``start`` names anything outside the allowed classes.
-
-    Raises:
-        UnsafeModelError: the first such name.
-    """
-    allowed = {name for _, name in _STAND_INS} | set(_torch_globals())
-    for name in _globals(stream, start):
-        if name not in allowed:
-            raise UnsafeModelError(
-                f"{path} is refused: reading it would call {name!r} from the file. Only files of tensors and plain "
-                "containers are read. Where the model's code is trusted, load it there and save "
-                "model.state_dict(), or export it as safetensors."
-            ) from error
-
-
-def _torch_globals() -> dict[str, object]:
+@cache
+def _allowed_names() -> frozenset[str]:
     from torch import _weights_only_unpickler
 
-    return getattr(_weights_only_unpickler, "_get_allowed_globals", dict)()
-
-
-def _globals(stream: BinaryIO, start: int) -> Iterator[str]:
-    stream.seek(start)
-    words: list[str] = []
-    try:
-        for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name in ("GLOBAL", "INST"):
-                yield _renamed(*str(argument).split(" ", 1))
-            elif opcode.name == "STACK_GLOBAL":
-                yield ".".join(words[-2:])
-            elif isinstance(argument, str):
-                words.append(argument)
-    except MALFORMED:
-        return
-
-
-def _renamed(module: str, name: str = "") -> str:
-    """Python 2's names in Python 3's words, as torch's unpickler translates them."""
-    module, name = _utils.NAME_MAPPING.get((module, name), (_utils.IMPORT_MAPPING.get(module, module), name))
-    return f"{module}.{name}"
+    of_torch = getattr(_weights_only_unpickler, "_get_allowed_globals", dict)()
+    return frozenset(of_torch) | {name for _, name in _STAND_INS}
