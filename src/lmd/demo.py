@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +44,14 @@ def train(data: Digits, seed: int = 0) -> tuple[nn.Sequential, dict[str, Any]]:
     """
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(seed)
-        model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
-        _fit(model, data)
+        model = _network()
+        # matrices of this size are many times slower on several threads when the machine is busy
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            _fit(model, data)
+        finally:
+            torch.set_num_threads(before)
     model.eval()
     return model, {
         "data": "scikit-learn digits, pixels in [0, 1]",
@@ -69,6 +76,17 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _network() -> nn.Sequential:
+    layers: dict[str, nn.Module] = {
+        "first": nn.Linear(64, 128),
+        "relu1": nn.ReLU(),
+        "second": nn.Linear(128, 64),
+        "relu2": nn.ReLU(),
+        "output": nn.Linear(64, 10),
+    }
+    return nn.Sequential(OrderedDict(layers))
 
 
 def _fit(model: nn.Module, data: Digits) -> None:

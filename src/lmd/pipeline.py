@@ -27,6 +27,7 @@ from lmd.factors.svd import factors_of
 from lmd.findings.analysis import Finding, analyses, run
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.walk import Walk, walk
+from lmd.linalg.threads import fitting_threads
 from lmd.sources.checksum import sha256_of_tensors
 from lmd.sources.coverage import Coverage, coverage_of
 from lmd.sources.network import Network
@@ -115,6 +116,7 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     progress: Progress | None = None,
     facts: Mapping[str, Any] | None = None,
     name: str = "",
+    picture: tuple[int, int] | None = None,
     **options: Any,
 ) -> Atlas:
     """Decompose every layer of a trained network.
@@ -132,6 +134,7 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
         progress: called with (layers done, layers in all, name of the last).
         facts: what the caller knows about the network, to be kept beside what the file tells.
         name: what to call the network; its file or class by default.
+        picture: height and width, when the inputs are pictures: the page then draws directions as pictures.
         **options: the fields of ``Options``.
 
     Returns:
@@ -161,7 +164,7 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     tasks = [_Task(layer, chosen, seen.get(layer.name)) for layer in layers]
     provenance = {**_provenance(network, chosen, started), "builder": builder, "data": _fingerprint(data, labels)}
     head = Atlas(
-        _described(network),
+        _described(network, picture),
         _planned(network, found, layers),
         (),
         provenance,
@@ -189,8 +192,9 @@ def _selected(layers: tuple[LayerMatrix, ...], glob: str) -> tuple[LayerMatrix, 
     return chosen
 
 
-def _described(network: Network) -> dict[str, Any]:
-    return {"name": network.name, "source": network.source, "sha256": network.sha256, "dtype": network.dtype}
+def _described(network: Network, picture: tuple[int, int] | None) -> dict[str, Any]:
+    known = {"name": network.name, "source": network.source, "sha256": network.sha256, "dtype": network.dtype}
+    return known if picture is None else {**known, "picture": list(picture)}
 
 
 def _provenance(network: Network, options: Options, started: str) -> dict[str, Any]:
@@ -229,7 +233,8 @@ def _record(task: _Task) -> LayerRecord:
         return LayerRecord(empty_entry(layer), Kept({}))
     generator = torch.Generator().manual_seed(task.options.seed + crc32(layer.name.encode()))
     try:
-        factors = factors_of(layer, generator=generator, **task.options.truncation(min(layer.shape)))
+        with fitting_threads(layer.shape):
+            factors = factors_of(layer, generator=generator, **task.options.truncation(min(layer.shape)))
         findings = list(_findings(factors, task.activations))
         return LayerRecord(entry(layer, factors, findings), Kept(arrays_to_keep(factors, findings)))
     except _LAYER_FAULTS as fault:

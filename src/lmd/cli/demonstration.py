@@ -39,6 +39,7 @@ def run_demo(out: Path, seed: int, *, quiet: bool) -> "tuple[Atlas, Path]":
         force=True,
         name="digits 64-128-64-10",
         facts={"training": training},
+        picture=(8, 8),
         vectors=None,
         seed=seed,
     )

@@ -18,7 +18,7 @@ from lmd.linalg.triples import Defects, Triples, all_triples, defects_of, leadin
 
 __all__ = ["factors_of", "randomised_factors"]
 
-_RANDOMISED_BEYOND = 4096
+_RANDOMISED_BEYOND = 16384
 _SEED = 0
 
 
@@ -34,7 +34,7 @@ def factors_of(
     """Every singular value, and the leading singular triples.
 
     Values come from a float64 Gram matrix, or from LAPACK where that is not accurate enough or half of the vectors or
-    more are wanted. Vectors beyond 4096 rows and columns are randomised, with ``remainder`` for a bound, unless half
+    more are wanted. Vectors beyond 16384 rows and columns are randomised, with ``remainder`` for a bound, unless half
     of them or more are wanted. Block-diagonal maps are decomposed block by block.
 
     Args:
@@ -43,7 +43,7 @@ def factors_of(
         rank: keep exactly this many triples.
         energy: keep the fewest that hold this share, in (0, 1], of the squared Frobenius norm.
         error: keep the fewest whose relative Frobenius error is at most this, in [0, 1).
-        generator: randomness for matrices beyond 4096; a fixed seed when left out.
+        generator: randomness for matrices beyond 16384; a fixed seed when left out.
 
     Raises:
         ValueError: several rules, a number out of its range, or a matrix that is empty, complex, or not finite.
