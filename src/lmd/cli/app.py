@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from lmd.atlas.json_values import json_value
+from lmd.cli.plain import plain
 from lmd.sources.errors import UnreadableModelError, UnsafeModelError
 
 if TYPE_CHECKING:
@@ -98,9 +99,7 @@ def _stop(message: str, code: int) -> None:
 
 
 def _say(message: str) -> None:
-    # a file may name its tensors with line breaks and terminal codes
-    text = "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in message)
-    typer.echo(f"lmd: {' '.join(text.split())}", err=True)
+    typer.echo(f"lmd: {plain(' '.join(message.split()))}", err=True)
 
 
 def _give_up_stdout() -> None:

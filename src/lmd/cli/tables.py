@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lmd.cli.plain import plain
+
 if TYPE_CHECKING:
     from lmd.atlas.atlas import Atlas
 
@@ -54,7 +56,7 @@ def atlas_table(atlas: "Atlas") -> None:
         "decomposed": atlas.coverage.decomposed,
         "accounted": atlas.coverage.accounted,
     }
-    console.print(Text(coverage_line(atlas.network["name"], document), style="bold"))
+    console.print(Text(plain(coverage_line(atlas.network["name"], document)), style="bold"))
     entries = [record.entry for record in atlas.layers]
     shown = [entry for entry in entries if entry["view_of"] is None]
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -81,8 +83,11 @@ def _layer_cells(entry: Mapping[str, Any]) -> list[Text]:
     guess = "?" if entry["confidence"] == "guess" else ""
     head = [entry["name"], entry["kind"] + guess, " x ".join(map(str, entry["shape"]))]
     if entry["failed"]:
-        return [Text(cell) for cell in (*head, "failed")]
-    return [*(Text(cell) for cell in head), *(_number(entry["findings"].get(key), form) for key, _, form in _COLUMNS)]
+        return [Text(plain(cell)) for cell in (*head, "failed")]
+    return [
+        *(Text(plain(cell)) for cell in head),
+        *(_number(entry["findings"].get(key), form) for key, _, form in _COLUMNS),
+    ]
 
 
 def _number(found: Mapping[str, Any] | None, form: str) -> Text:
@@ -97,12 +102,14 @@ def _number(found: Mapping[str, Any] | None, form: str) -> Text:
 def _failures(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
     for entry in entries:
         if entry["failed"]:
-            console.print(Text(f"failed: {entry['name']}: {entry['reason']}", style="red"))
+            console.print(Text(plain(f"failed: {entry['name']}: {entry['reason']}"), style="red"))
     guesses = [entry for entry in entries if entry["confidence"] == "guess" and entry["view_of"] is None]
     for entry in guesses[:10]:
         choices = " or ".join(entry["alternatives"])
         console.print(
-            Text(f"guessed: {entry['name']} as {entry['kind']}; if it is {choices}: --kind '{entry['name']}=...'")
+            Text(
+                plain(f"guessed: {entry['name']} as {entry['kind']}; if it is {choices}: --kind '{entry['name']}=...'")
+            )
         )
     if len(guesses) > 10:
         console.print(Text(f"... and {len(guesses) - 10} more guesses"))
@@ -114,7 +121,7 @@ def _rest(console: Console, tensors: Sequence[tuple[str, str, str]]) -> None:
     console.print(Text(f"tensors: {words}"))
     unsupported = [(name, reason) for name, status, reason in tensors if status == "unsupported"]
     for name, reason in unsupported[:20]:
-        console.print(Text(f"unsupported: {name}: {reason}", style="yellow"))
+        console.print(Text(plain(f"unsupported: {name}: {reason}"), style="yellow"))
     if len(unsupported) > 20:
         console.print(Text(f"... and {len(unsupported) - 20} more; --json lists them"))
 
@@ -122,7 +129,7 @@ def _rest(console: Console, tensors: Sequence[tuple[str, str, str]]) -> None:
 def inspection_table(found: Mapping[str, Any]) -> None:
     """Coverage, and one line for each tensor."""
     console = _console()
-    console.print(Text(coverage_line(found["network"]["name"], found["coverage"]), style="bold"))
+    console.print(Text(plain(coverage_line(found["network"]["name"], found["coverage"])), style="bold"))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in (("tensor", "left"), ("shape", "right"), ("status", "left"), ("read as", "left")):
         table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]  # a literal
@@ -131,7 +138,9 @@ def inspection_table(found: Mapping[str, Any]) -> None:
         reading = read.get(tensor["name"])
         how = f"{reading['kind']} ({reading['confidence']})" if reading and tensor["status"] == "decomposed" else ""
         shape = " x ".join(map(str, tensor["shape"])) or "one number"
-        table.add_row(Text(tensor["name"]), Text(shape), Text(tensor["status"]), Text(how or tensor["reason"]))
+        table.add_row(
+            *(Text(plain(cell)) for cell in (tensor["name"], shape, tensor["status"], how or tensor["reason"]))
+        )
     console.print(table)
 
 
