@@ -20,7 +20,7 @@ def seeded(build: Callable[[], nn.Module]) -> nn.Module:
         torch.manual_seed(7)
         module = build()
         with torch.no_grad():
-            for name, tensor in module.named_parameters():
+            for tensor in module.parameters():
                 tensor.copy_(torch.randn_like(tensor) * (0.5 if tensor.ndim > 1 else 1.0))
             for name, tensor in module.named_buffers():
                 if name.endswith("running_var"):
@@ -127,7 +127,8 @@ GATES = {"RNN": [""], "GRU": [".r", ".z", ".n"], "LSTM": [".i", ".f", ".g", ".o"
 def lstm_step(matrices: Matrices, prefix: str, x: Tensor, h: Tensor, c: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     b = bias.chunk(4)
     i, f, g, o = (
-        x @ matrices[f"{prefix}input.{n}"].T + h @ matrices[f"{prefix}hidden.{n}"].T + b[k] for k, n in enumerate("ifgo")
+        x @ matrices[f"{prefix}input.{n}"].T + h @ matrices[f"{prefix}hidden.{n}"].T + b[k]
+        for k, n in enumerate("ifgo")
     )
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     h = torch.sigmoid(o) * torch.tanh(c)
@@ -141,7 +142,9 @@ def lstm(module: nn.LSTM, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]
         outputs = []
         for suffix, prefix in (("", ""), ("_reverse", "reverse."))[: 1 + module.bidirectional]:
             h, c = torch.zeros(module.proj_size or module.hidden_size), torch.zeros(module.hidden_size)
-            bias = (getattr(module, f"bias_ih_l{layer}{suffix}") + getattr(module, f"bias_hh_l{layer}{suffix}")).detach()
+            bias = (
+                getattr(module, f"bias_ih_l{layer}{suffix}") + getattr(module, f"bias_hh_l{layer}{suffix}")
+            ).detach()
             steps = []
             for row in x if not suffix else x.flip(0):
                 h, c = lstm_step(matrices, f"l{layer}.{prefix}", row, h, c, bias)
@@ -247,7 +250,9 @@ KINDS: list[Example] = [
     ),
     Example("conv transpose 3d", seeded(lambda: nn.ConvTranspose3d(2, 3, 2)), WEIGHT, transposed_convolution),
     Example("attention packed", seeded(lambda: nn.MultiheadAttention(6, 3)), with_heads(3), attention),
-    Example("attention separate", seeded(lambda: nn.MultiheadAttention(6, 2, kdim=4, vdim=5)), with_heads(2), attention),
+    Example(
+        "attention separate", seeded(lambda: nn.MultiheadAttention(6, 2, kdim=4, vdim=5)), with_heads(2), attention
+    ),
     Example("attention of one head", seeded(lambda: nn.MultiheadAttention(4, 1)), with_heads(1), attention),
     Example("rnn", seeded(lambda: nn.RNN(3, 4)), gates("RNN", "l0."), rnn),
     Example("gru cell", seeded(lambda: nn.GRUCell(3, 4)), gates("GRU", ""), gru_cell),
@@ -334,11 +339,15 @@ class Reader(nn.Module):
 
 NETWORKS: dict[str, nn.Module] = {
     "mlp": seeded(lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))),
-    "resnet": seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), Residual(4, 8), Residual(8, 8))),
+    "resnet": seeded(
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), Residual(4, 8), Residual(8, 8))
+    ),
     "autoencoder": seeded(Autoencoder),
     "mobilenet": seeded(Separable),
     "reader": seeded(Reader),
-    "weight norms": seeded(lambda: nn.Sequential(P.weight_norm(nn.Linear(5, 4)), old(nn.utils.weight_norm, nn.Conv1d(3, 4, 2)))),
+    "weight norms": seeded(
+        lambda: nn.Sequential(P.weight_norm(nn.Linear(5, 4)), old(nn.utils.weight_norm, nn.Conv1d(3, 4, 2)))
+    ),
     "spectral norms": seeded(
         lambda: nn.Sequential(P.spectral_norm(nn.Linear(5, 4)), old(nn.utils.spectral_norm, nn.Linear(4, 3)))
     ),

@@ -1,8 +1,8 @@
 """A network anyone can train in seconds: scikit-learn's digits, 64-128-64-10, weight decay, a fixed seed."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,9 +1,8 @@
 """Every layer kind keeps its contract; nothing that owns a matrix is passed over in silence."""
 
+import pytest
 import torch
 from torch import nn
-
-import pytest
 
 from lmd.pipeline import decompose
 from lmd.testing import Example, check_kind
@@ -46,7 +45,11 @@ def test_tied_weights_are_decomposed_once_with_both_roles_named():
 
 
 def test_parametrised_modules_in_training_mode_stay_bit_identical():
-    norms = (nn.utils.parametrizations.spectral_norm, nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.orthogonal)
+    norms = (
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.orthogonal,
+    )
     model = nn.Sequential(*(norm(nn.Linear(5, 4)) for norm in norms)).train()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     atlas = decompose(model)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lmd.sources.inspection import inspect_model
 from lmd.pipeline import decompose
+from lmd.sources.inspection import inspect_model
 from lmd.testing import check_source
 from tests.examples import FORMATS, NETWORKS
 

@@ -16,9 +16,7 @@ def entry_scale(shape: tuple[int, int], frobenius_norm: float, *, groups: int = 
     return frobenius_norm / sqrt(out * inn / groups)
 
 
-def gaussian_spectrum(
-    shape: tuple[int, int], frobenius_norm: float, *, groups: int = 1
-) -> Float64[Tensor, " rank"]:
+def gaussian_spectrum(shape: tuple[int, int], frobenius_norm: float, *, groups: int = 1) -> Float64[Tensor, " rank"]:
     """Singular values, descending, of an iid Gaussian matrix with this shape and Frobenius norm.
 
     Marchenko-Pastur quantiles, rescaled so that the sum of squares is exact: the limit of large matrices, used as it is

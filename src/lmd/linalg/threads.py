@@ -19,7 +19,7 @@ def _controller() -> ThreadpoolController:
 
 @contextmanager
 def fitting_threads(shape: tuple[int, int]) -> Iterator[None]:
-    """One BLAS thread while a matrix of this shape is decomposed, if its smaller side is below 256; else as many as set."""
+    """One BLAS thread while a matrix whose smaller side is below 256 is decomposed; else as many as set."""
     if min(shape) >= _SMALL_SIDE:
         yield
         return

@@ -53,5 +53,5 @@ def sha256_of_tensors(tensors: Mapping[str, "Tensor"]) -> str:
         step = max(1, _PIECE // tensor.dtype.itemsize)
         for start in range(0, flat.numel(), step):
             # as bytes: NumPy knows no bfloat16
-            digest.update(flat[start : start + step].view(torch.uint8).numpy())
+            digest.update(flat[start : start + step].view(torch.uint8).numpy().data)
     return digest.hexdigest()

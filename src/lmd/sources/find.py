@@ -7,6 +7,7 @@ from lmd.sources import hub
 from lmd.sources.archive import Archive
 from lmd.sources.errors import UnreadableModelError
 from lmd.sources.formats import format_of
+from lmd.sources.hugging_face import config_of
 from lmd.sources.rules.tensor_roles import with_roles
 
 __all__ = ["read_archive"]
@@ -33,6 +34,8 @@ def read_archive(model: str, *, header: bool = False) -> tuple[Path, Archive]:
     if path.exists():
         chosen = format_of(path)
         archive = (chosen.read_header if header else chosen.read)(str(path))
+        if path.is_file():
+            archive = replace(archive, facts={**archive.facts, **_config_beside(path)})
     elif hub.is_hub_name(model) and path.suffix not in _SUFFIXES:
         archive = (hub.read_header if header else hub.read)(model)
         path = Path(model.partition("@")[0])
@@ -41,3 +44,12 @@ def read_archive(model: str, *, header: bool = False) -> tuple[Path, Archive]:
             f"{model} does not exist; give a checkpoint file, a folder with weights, or a Hub name owner/name."
         )
     return path, replace(archive, records=with_roles(archive.records))
+
+
+def _config_beside(path: Path) -> dict[str, object]:
+    """The architecture of a single weight file, which may lie beside it; a stranger of that name does no harm."""
+    try:
+        config = config_of(str(path.absolute().parent))
+    except UnreadableModelError:
+        return {"architecture": "the config.json beside the file is no JSON object; layers were read by rules"}
+    return {"config": config} if config else {}
