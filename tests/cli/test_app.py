@@ -224,7 +224,9 @@ def test_facts_that_are_no_json_do_not_stop_a_run(lmd: Lmd, files: Path) -> None
 
 def test_names_cannot_command_the_terminal(lmd: Lmd, files: Path) -> None:
     name = "a\x1b[31m\n/ü\"'"
-    torch.save({f"{name}.weight": torch.eye(3), f"{name}.bad.weight": torch.full((2, 3), float("nan"))}, files / "odd.pt")
+    torch.save(
+        {f"{name}.weight": torch.eye(3), f"{name}.bad.weight": torch.full((2, 3), float("nan"))}, files / "odd.pt"
+    )
     for command in ("decompose", "inspect"):
         assert "\x1b" not in lmd(command, "odd.pt").stdout
     assert "\x1b" not in lmd("decompose", "odd.pt", "--layers", "x").stderr
@@ -248,8 +250,7 @@ def test_exports_are_written_and_not_overwritten(lmd: Lmd, files: Path) -> None:
 def test_builders_are_run_because_they_were_asked_for(lmd: Lmd, files: Path) -> None:
     (files / "build.py").write_text(BUILD)
     bare, built = (
-        json.loads(lmd("decompose", "ok.pt", "--json", *words).stdout)
-        for words in ([], ["--builder", "build.py:make"])
+        json.loads(lmd("decompose", "ok.pt", "--json", *words).stdout) for words in ([], ["--builder", "build.py:make"])
     )
     assert built["network"]["sha256"] == bare["network"]["sha256"]
     assert [layer["confidence"] for layer in built["layers"]] == ["declared", "declared"]

@@ -18,11 +18,15 @@ __all__ = ["atlas_table", "coverage_line", "diagnosis_table", "inspection_table"
 _WIDTH_OF_A_PIPE = 140
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave the exit code to the command line; rich would choose 1."""
+        raise BrokenPipeError
+
+
 def _console() -> Console:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH_OF_A_PIPE)
-    return console
+    console = _Console(highlight=False)
+    return console if console.is_terminal else _Console(highlight=False, width=_WIDTH_OF_A_PIPE)
 
 
 def coverage_line(name: str, coverage: Mapping[str, Any]) -> str:
