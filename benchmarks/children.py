@@ -28,7 +28,7 @@ class Worker:
 
     def __init__(self, python: str, task: str, folder: str) -> None:
         self.task = task
-        self._complaints: IO[bytes] = tempfile.TemporaryFile()
+        self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
             [python, str(HERE / "worker.py"), "time", task, folder],
             stdin=subprocess.PIPE,

@@ -1,7 +1,7 @@
 """A child process that does one task on a loaded model, as often as it is asked to.
 
-It runs under either interpreter: ours, or that of WeightWatcher's own virtual environment. Lines come on stdin; for each
-line the task runs once and one JSON line goes to stdout. Nothing here is imported by the process that measures.
+It runs under either interpreter: ours, or that of WeightWatcher's own virtual environment. Lines come on stdin; for
+each the task runs once and one JSON line goes to stdout. Nothing here is imported by the process that measures.
 """
 
 import gc

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from lmd.findings.analysis import analyses
 from lmd.findings.quantity import quantities_of
 
