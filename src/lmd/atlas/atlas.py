@@ -81,7 +81,9 @@ class Atlas:
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat dictionary for each layer: numbers with their ``_baseline`` and ``_error``, curves left out."""
-        return [_flat(record.entry) for record in self.layers]
+        found = [(key, n["value"]) for record in self.layers for key, n in record.entry["findings"].items()]
+        curves = {key for key, value in found if isinstance(value, list)}
+        return [_flat(record.entry, curves) for record in self.layers]
 
     def to_frame(self) -> "pandas.DataFrame":
         """``rows()`` as a data frame, with the layer names as index.
@@ -106,7 +108,7 @@ class Atlas:
             "schema_version": SCHEMA_VERSION,
             "complete": self.complete,
             "network": dict(self.network),
-            "coverage": asdict(self.coverage),
+            "coverage": json_value(asdict(self.coverage)),
             "provenance": json_value(self.provenance),
             "facts": {key: value for key, value in facts.items() if key != "training"},
             **({"training": facts["training"]} if "training" in facts else {}),
@@ -194,12 +196,12 @@ def layer_files(folder: Path) -> list[Path]:
     return [path for path in folder.glob("*.safetensors") if _LAYER_FILE.fullmatch(path.name)]
 
 
-def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(entry: Mapping[str, Any], curves: set[str]) -> dict[str, Any]:
     plain = ("name", "kind", "rank", "view_of", "method", "residual", "orthogonality_defect", "failed", "reason")
     row = {key: entry.get(key) for key in plain}
     row["out"], row["in"] = entry["shape"]
     for key, number in entry["findings"].items():
-        if not isinstance(number["value"], list):
+        if key not in curves:
             row |= {key: number["value"], f"{key}_baseline": number["baseline"], f"{key}_error": number["error"]}
     return row
 
