@@ -8,7 +8,7 @@ _FIRST = re.compile(r"emb|^(wte|wpe|stem|encoder|conv_in|input_.*)$", re.IGNOREC
 _LAST = re.compile(
     r"head$|^(decoder|classifier|pooler|logits|fc|fc_out|conv_out|final.*|out.*|o_proj|c_proj)$", re.IGNORECASE
 )
-_NORM = re.compile(r"norm|^(ln|bn|gn)(\d|_|$)", re.IGNORECASE)
+_NORM = re.compile(r"norm|(^|_)(ln|bn|gn)(\d|_|$)", re.IGNORECASE)
 
 Key = tuple[tuple[int, float, bool, str], ...]
 

@@ -23,7 +23,7 @@ def kernel_among(
     if outputs != inputs and following is not None and following.kind == "diagonal":
         if following.shape == (outputs,):
             return replace(reading, confidence="siblings", reason="the normalisation after it has as many channels")
-        if following.shape == (inputs,):
+        if following.shape == (inputs,) and modules[index + 1].parent == module.parent:
             return _as_transposed(reading, "siblings", "the normalisation after it has the width of the second axis")
     votes = [
         r.kind
@@ -67,28 +67,51 @@ def _as_transposed(reading: Reading, confidence: Confidence, reason: str) -> Rea
     )
 
 
-def grouped(
-    module: Module, reading: Reading, index: int, modules: Sequence[Module], first: Sequence[Reading | None]
-) -> Reading:
-    """Grouped kernels show a narrower second axis than the layer before them writes."""
+def grouped(reading: Reading, index: int, first: Sequence[Reading | None], *, ordered: bool) -> Reading:
+    """Grouped kernels show a narrower second axis than the layer before them writes.
+
+    Groups are in no shape: a kernel that reads one channel, or as many as divide what it writes, stays a guess unless
+    the layer before it fits.
+    """
     outputs, inputs = reading.shape[:2]
-    pointwise = prod(reading.shape[2:]) == 1
+    if prod(reading.shape[2:]) == 1 or inputs == 0:
+        return reading
     before = next((_out_width(r) for r in reversed(first[:index]) if _out_width(r)), 0)
-    if before <= 1 or pointwise or before % inputs or outputs % before or before == inputs:
+    if inputs == 1:
+        return _single_channel(reading, before, ordered=ordered)
+    written = any(_out_width(r) == inputs for r in (first[:index] if ordered else first))
+    if before == outputs and before % inputs == 0 and before > inputs:
+        if not written:
+            return _in_groups(reading, before // inputs, "guess", f"the layer before it writes {before} channels")
+        return replace(reading, confidence="guess", alternatives=(*reading.alternatives, "grouped_kernel_matrix"))
+    # three or four channels are a picture's
+    if inputs > 4 and not written and outputs % inputs == 0 and outputs > inputs and not ordered:
+        return replace(reading, confidence="guess", alternatives=(*reading.alternatives, "grouped_kernel_matrix"))
+    return reading
+
+
+def _single_channel(reading: Reading, before: int, *, ordered: bool) -> Reading:
+    outputs = reading.shape[0]
+    if before > 1 and outputs == before:
+        sure: Confidence = "siblings" if ordered else "guess"
+        return _in_groups(reading, before, sure, f"the layer before it writes {before} channels")
+    if before > 1 and ordered:
+        return _in_groups(reading, outputs, "guess", "deep in the network a kernel reads one channel")
+    if not ordered and outputs > 1 and reading.kind == "kernel_matrix":
+        return replace(reading, confidence="guess", alternatives=(*reading.alternatives, "grouped_kernel_matrix"))
+    return reading
+
+
+def _in_groups(reading: Reading, groups: int, confidence: Confidence, why: str) -> Reading:
+    if groups <= 1:
         return reading
-    narrow = any(_out_width(r) == inputs for r in first[:index])
-    if inputs > 1 and (narrow or outputs != before):
-        return reading
-    groups = before // inputs
-    reason = f"the layer before it writes {before} channels, each kernel reads {inputs}: {groups} groups"
-    alternatives = ("kernel_matrix",)
     return replace(
         reading,
         kind="grouped_kernel_matrix",
-        confidence="siblings" if inputs == 1 else "guess",
-        alternatives=alternatives,
+        confidence=confidence,
+        alternatives=("kernel_matrix",),
         settings={"groups": groups},
-        reason=reason,
+        reason=f"{why}, each kernel reads {reading.shape[1]}: {groups} groups",
     )
 
 
@@ -101,14 +124,7 @@ def depthwise_by_name(modules: Sequence[Module], first: Sequence[Reading | None]
         if reading is None or not single[index] or not (named or sum(single) > 1):
             continue
         words = f"{module.path!r} names a depthwise convolution" if named else f"{sum(single)} layers read one channel"
-        result[index] = replace(
-            reading,
-            kind="grouped_kernel_matrix",
-            confidence="siblings" if named else "guess",
-            alternatives=("kernel_matrix",),
-            settings={"groups": reading.shape[0]},
-            reason=f"{words}: {reading.shape[0]} groups",
-        )
+        result[index] = _in_groups(reading, reading.shape[0], "siblings" if named else "guess", words)
     return result
 
 

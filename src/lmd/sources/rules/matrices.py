@@ -50,6 +50,9 @@ def _loose_widths(module: Module) -> tuple[int, ...]:
 def _embedding_among(reading: Reading, support: Sequence[int]) -> Reading:
     rows, columns = reading.shape
     as_dense, as_table = support
+    if reading.path.endswith("relative_attention_bias"):
+        # T5's table of one number for each head: its width occurs nowhere else
+        return replace(reading, confidence="siblings", reason="named as T5 names its position table")
     if as_dense > as_table:
         reason = f"{as_dense} layers beside it have width {rows}, {as_table} have {columns}: its rows are outputs"
         return replace(reading, kind="dense", confidence="siblings", alternatives=("embedding",), reason=reason)

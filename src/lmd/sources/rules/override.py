@@ -65,7 +65,8 @@ def _chosen(module: Module, reading: Reading | None, kind: str) -> Reading:
     settings: Mapping[str, int] | None = None
     if kind == "grouped_kernel_matrix":
         inferred = (reading.settings or {}).get("groups", 0) if reading else 0
-        settings = {"groups": inferred or (shape[0] if shape[1] == 1 else 1)}
+        # grouped layers write as many channels as they read, unless the neighbours told otherwise
+        settings = {"groups": inferred or max(1, shape[0] // max(1, shape[1]))}
     return Reading(module.path, kind, module.roles, shape, "declared", (), settings, "chosen with --kind")
 
 

@@ -8,8 +8,8 @@ from lmd.sources.rules.module import Module
 
 __all__ = ["EMBEDDING", "by_own_shape"]
 
-EMBEDDING = re.compile(r"emb|wte|wpe|lookup|codebook|vocab|relative_attention_bias", re.IGNORECASE)
-_NORM = re.compile(r"norm|^(ln|bn|gn|rms)(\d|_|$)", re.IGNORECASE)
+EMBEDDING = re.compile(r"emb|wte|wpe|lookup|codebook|vocab|relative_attention_bias|^shared$", re.IGNORECASE)
+_NORM = re.compile(r"norm|(^|_)(ln|bn|gn|rms)(\d|_|$)", re.IGNORECASE)
 
 
 def by_own_shape(module: Module) -> Reading | None:

@@ -33,14 +33,20 @@ def read_names(
     if not ordered:
         first = depthwise_by_name(modules, first)
     readings = tuple(
-        _among(module, reading, index, modules, first)
+        _among(module, reading, index, modules, first, ordered=ordered)
         for index, (module, reading) in enumerate(zip(modules, first, strict=True))
     )
     return tuple(r for r in overridden(readings, modules, kinds or {}) if r is not None and r.kind != "vector")
 
 
 def _among(
-    module: Module, reading: Reading | None, index: int, modules: Sequence[Module], first: Sequence[Reading | None]
+    module: Module,
+    reading: Reading | None,
+    index: int,
+    modules: Sequence[Module],
+    first: Sequence[Reading | None],
+    *,
+    ordered: bool,
 ) -> Reading | None:
     if reading is None:
         return None
@@ -50,5 +56,5 @@ def _among(
         if reading.confidence == "guess" and reading.kind == "kernel_matrix":
             reading = kernel_among(module, reading, index, modules, first)
         if reading.kind == "kernel_matrix":
-            return grouped(module, reading, index, modules, first)
+            return grouped(reading, index, first, ordered=ordered)
     return reading

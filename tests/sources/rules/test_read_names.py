@@ -1,0 +1,103 @@
+"""Names and shapes that allow several readings: siblings decide, the rest is a guess with its alternatives."""
+
+import pytest
+
+from lmd.sources.reading import Reading, TensorRecord
+from lmd.sources.rules.read_names import read_names
+from lmd.sources.rules.tensor_roles import effective_names, with_roles
+
+
+def read(kinds: dict[str, str] | None = None, *, ordered: bool = True, **shapes: tuple[int, ...]) -> dict[str, Reading]:
+    names = {name.replace("__", "."): shape for name, shape in shapes.items()}
+    records = with_roles(TensorRecord(name, shape, "float32") for name, shape in names.items())
+    return {reading.path: reading for reading in read_names(records, kinds, ordered=ordered)}
+
+
+def test_an_embedding_with_a_bias_is_dense():
+    assert read(embedding__weight=(64, 92), embedding__bias=(64,))["embedding"].kind == "dense"
+
+
+def test_an_embedding_without_bias_is_what_its_neighbours_are_wide_as():
+    table = read(embedding__weight=(92, 64), fc__weight=(10, 64), fc__bias=(10,))["embedding"]
+    assert (table.kind, table.confidence) == ("embedding", "siblings")
+    linear = read(embedding__weight=(64, 92), fc__weight=(10, 64), fc__bias=(10,))["embedding"]
+    assert (linear.kind, linear.confidence, linear.alternatives) == ("dense", "siblings", ("embedding",))
+
+
+def test_an_embedding_nobody_speaks_for_is_a_guess():
+    alone = read(embedding__weight=(64, 92))["embedding"]
+    assert (alone.kind, alone.confidence, alone.alternatives) == ("embedding", "guess", ("dense",))
+
+
+def test_square_transposed_layers_follow_their_siblings():
+    found = read(c_attn__weight=(8, 24), c_attn__bias=(24,), c_proj__weight=(8, 8), c_proj__bias=(8,))
+    assert found["c_attn"].kind == "transposed_dense"
+    assert (found["c_proj"].kind, found["c_proj"].confidence) == ("transposed_dense", "siblings")
+
+
+def test_transposed_convolutions_of_equal_channels_follow_their_siblings():
+    found = read(
+        up1__weight=(32, 32, 4, 4), up1__bias=(32,), up2__weight=(32, 1, 4, 4), up2__bias=(1,),
+        down1__weight=(32, 32, 4, 4), down1__bias=(32,), down0__weight=(32, 1, 4, 4), down0__bias=(32,),
+    )  # fmt: skip
+    assert found["up1"].kind == "transposed_kernel_matrix"
+    assert found["up1"].confidence == "siblings"
+    assert found["down1"].kind == "kernel_matrix"
+    assert found["down1"].alternatives == ("transposed_kernel_matrix",)
+
+
+def test_depthwise_kernels_are_grouped_and_a_first_grey_picture_is_not():
+    found = read(a__weight=(8, 1, 3, 3), a__bias=(8,), b__weight=(8, 1, 3, 3), b__bias=(8,))
+    assert found["a"].kind == "kernel_matrix"
+    assert (found["b"].kind, found["b"].settings) == ("grouped_kernel_matrix", {"groups": 8})
+
+
+@pytest.mark.parametrize(("gates", "kind"), [(1, "RNN"), (3, "GRU"), (4, "LSTM")])
+def test_recurrent_layers_are_told_by_their_number_of_gates(gates, kind):
+    shapes = {"l__weight_ih_l0": (gates * 5, 3), "l__weight_hh_l0": (gates * 5, 5)}
+    assert read(**shapes)["l"].settings["gates"] == gates, kind
+
+
+def test_a_one_dimensional_weight_alone_is_no_map():
+    assert read(act__weight=(1,)) == {}
+    assert read(**{"3__weight": (16,)}) == {}
+    assert read(norm__weight=(16,))["norm"].kind == "diagonal"
+
+
+def test_the_user_has_the_last_word():
+    assert read({"embedding": "dense"}, embedding__weight=(64, 92))["embedding"].kind == "dense"
+    assert read({"*.weight": "diagonal"}, act__weight=(16,))["act"].kind == "diagonal"
+    grouped = read({"c": "grouped_kernel_matrix"}, c__weight=(32, 8, 3, 3))["c"]
+    assert grouped.settings == {"groups": 4}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        ({"c": "convolution"}, "choose one of"),
+        ({"nothing*": "dense"}, "fits no module"),
+        ({"c": "dense"}, "kinds for it: kernel_matrix"),
+    ],
+)
+def test_a_wrong_word_is_refused(kinds, words):
+    with pytest.raises(ValueError, match=words):
+        read(kinds, c__weight=(4, 4, 3, 3))
+
+
+def test_parametrised_weights_count_as_one():
+    names = ["a.weight_g", "a.weight_v", "b.weight_orig", "b.weight_u", "b.weight_v"]
+    names += [f"c.parametrizations.weight.original{i}" for i in (0, 1)]
+    names += ["d.parametrizations.weight.original", *(f"d.parametrizations.weight.0._{x}" for x in "uv")]
+    assert set(effective_names(names)) == {"a.weight", "b.weight", "c.weight", "d.weight"}
+
+
+def test_buffers_are_told_from_parameters():
+    records = [
+        TensorRecord("bn.running_mean", (4,), "float32"),
+        TensorRecord("bn.num_batches_tracked", (), "int64"),
+        TensorRecord("x.position_ids", (1, 9), "int64"),
+        TensorRecord("x.weight", (4, 4), "float32"),
+        TensorRecord("b.weight_orig", (4, 4), "float32"),
+        TensorRecord("b.weight_u", (4,), "float32"),
+    ]
+    assert [r.role for r in with_roles(records)] == ["buffer", "buffer", "buffer", "parameter", "parameter", "buffer"]
