@@ -38,9 +38,9 @@ def check_document(document: Mapping[str, Any]) -> None:
     """Keys and types of the issue's item 8."""
     assert document["schema_version"] == 1
     network = document["network"]
-    assert set(network) == {"name", "source", "sha256", "dtype"}
-    for value in network.values():
-        _is(value, str)
+    assert {"name", "source", "sha256", "dtype"} <= set(network) <= {"name", "source", "sha256", "dtype", "picture"}
+    for key in ("name", "source", "sha256", "dtype"):
+        _is(network[key], str)
     assert len(network["sha256"]) == 64
     _check_coverage(document["coverage"])
     _is(document["layers"], list)
