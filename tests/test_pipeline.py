@@ -317,3 +317,46 @@ def test_progress_is_told_of_every_layer() -> None:
     told: list[tuple[int, int, str]] = []
     decompose(network()[0], progress=lambda *words: told.append(words))
     assert told == [(1, 3, "0"), (2, 3, "2"), (3, 3, "3")]
+
+
+def test_a_network_that_is_one_layer_sees_its_data() -> None:
+    data = torch.rand(9, 3, generator=torch.Generator().manual_seed(0))
+    found = [f for f in decompose(nn.Linear(3, 2), data).findings() if isinstance(f, Projection)]
+    assert [tuple(f.coordinates.shape) for f in found] == [(9, 2)]
+
+
+class Cutting:
+    """Cuts a file short before its second item, as a disk or a neighbour may."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Apply to all."""
+        for place, item in enumerate(items):
+            if place == 1:
+                # legacy checkpoints end with 36 bytes and a count for each matrix, in any order
+                self.path.write_bytes(self.path.read_bytes()[:-60])
+            yield function(item)
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.pt"])
+def test_a_file_that_shrinks_meanwhile_costs_rows(tmp_path: Path, name: str) -> None:
+    path, state_dict = tmp_path / name, {f"l{i}.weight": torch.eye(3) for i in range(3)}
+    if name == "m.pt":
+        torch.save(state_dict, path, _use_new_zipfile_serialization=False)
+    else:
+        save_file(state_dict, path)
+    atlas = decompose(path, engine=Cutting(path))
+    assert not atlas.layers[0].failed
+    failed = [record for record in atlas.layers[1:] if record.failed]
+    assert failed
+    assert all(record.entry["reason"] for record in failed)
+
+
+def test_models_and_data_of_other_types_are_refused() -> None:
+    model, array = cast("Any", (nn.Linear(3, 2), torch.ones(2, 3).numpy()))
+    with pytest.raises(TypeError, match=r"model is of type OrderedDict; give a torch\.nn\.Module"):
+        decompose(model.state_dict())
+    with pytest.raises(TypeError, match=r"data is of type ndarray; give one torch\.Tensor"):
+        decompose(model, array)

@@ -12,6 +12,7 @@ from typing import Any
 from zlib import crc32
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from lmd.activations.activations import Activations, capture
@@ -41,13 +42,14 @@ _LAYER_FAULTS = (
     ValueError,
     RuntimeError,
     TypeError,
-    NotImplementedError,
+    KeyError,
     OSError,
     EOFError,
     MemoryError,
     ArithmeticError,
-    KeyError,
+    SafetensorError,
 )
+"""What a file, a matrix or a machine can do to one layer; it costs its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
         The atlas; layers that failed are in it with their reason.
 
     Raises:
+        TypeError: ``model`` or ``data`` is of another type.
         UnreadableModelError: the model cannot be read.
         UnsafeModelError: reading it would run code.
         ValueError: options contradict each other or the model, or ``resume`` does not fit.
@@ -153,6 +156,7 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
         >>> [row["name"] for row in atlas.rows()]
         ['weight']
     """
+    _refuse_types(model, data)
     chosen = Options(**options)
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
     folder = checked_folder(out, resume=resume, force=force)
@@ -222,9 +226,20 @@ def _activations(
         )
     if labels is not None and len(labels) != len(data):
         raise ValueError(f"labels has {len(labels)} entries, data {len(data)} examples; give one label for each.")
-    modules = dict(network.skeleton.named_modules())
-    paths = [layer.name for layer in layers if isinstance(modules.get(layer.name), nn.Linear)]
-    return {seen.layer: seen for seen in capture(network.skeleton, data, labels, paths)}
+    # a network that is one layer has the empty path, which is no name
+    linear = {path or "weight": path for path, m in network.skeleton.named_modules() if isinstance(m, nn.Linear)}
+    names = {linear[layer.name]: layer.name for layer in layers if layer.name in linear}
+    return {names[seen.layer]: seen for seen in capture(network.skeleton, data, labels, list(names))}
+
+
+def _refuse_types(model: object, data: object) -> None:
+    if not isinstance(model, nn.Module | str | Path):
+        raise TypeError(
+            f"model is of type {type(model).__name__}; give a torch.nn.Module, a path or a Hub name (a state dict: "
+            f"save it with torch.save, or load it into its module)."
+        )
+    if data is not None and not isinstance(data, Tensor):
+        raise TypeError(f"data is of type {type(data).__name__}; give one torch.Tensor, examples along its first axis.")
 
 
 def _record(task: _Task) -> LayerRecord:

@@ -1,0 +1,45 @@
+"""Tables for people say the truth in few characters."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmd.cli.plain import plain
+from lmd.cli.progress import layer_progress
+from lmd.cli.tables import coverage_line
+from tests.cli.conftest import Lmd
+
+
+@given(st.text(max_size=40))
+def test_plain_text_is_one_printable_line(text: str) -> None:
+    assert plain(text).isprintable()
+    assert plain(plain(text)) == plain(text)
+    assert not text.isprintable() or plain(text) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(1.0, "100.0 %"), (0.9999, ">99.9 %"), (0.999, "99.9 %"), (0.5, "50.0 %"), (0.0, "0.0 %")]
+)
+def test_nearly_all_is_not_all(share: float, words: str) -> None:
+    line = coverage_line("net", {"parameters": 1234, "decomposed": share, "accounted": 1.0})
+    assert line == f"net: 1,234 parameters, {words} decomposed, 100.0 % accounted for"
+
+
+def test_progress_is_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:
+    for quiet in (True, False):
+        with layer_progress(quiet=quiet) as show:
+            assert show is None
+    assert capsys.readouterr() == ("", "")
+
+
+def test_every_layer_and_tensor_has_its_line(lmd: Lmd, files: Path) -> None:
+    table = lmd("decompose", "ok.pt").stdout
+    assert [line.split()[:5] for line in table.splitlines()[2:4]] == [
+        ["0", "dense", "8", "x", "6"],
+        ["2", "dense", "3", "x", "8"],
+    ]
+    assert "2 decomposed, 2 vector" in table
+    seen = lmd("inspect", "ok.pt").stdout
+    assert all(name in seen for name in ("0.weight", "0.bias", "2.weight", "2.bias"))
