@@ -12,7 +12,7 @@ from lmd.linalg.triples import defects_of
 from tests.references.matrices import constructed
 
 SPECTRA = {
-    "flat": lambda n: torch.ones(n),
+    "flat": torch.ones,
     "linear": lambda n: torch.linspace(1, 0.1, n),
     "decaying": lambda n: torch.logspace(0, -8, n),
     "low rank": lambda n: (torch.arange(n) < 3).float(),
