@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from lmd.atlas.atlas import Atlas
+from tests.cli.conftest import Lmd
 
 LMD = [sys.executable, "-m", "lmd.cli.app"]
 
@@ -121,10 +122,10 @@ def _many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGKILL", -signal.SIGKILL)])
-def test_interrupted_runs_resume_to_the_same_bytes(many: Path, name: str, code: int) -> None:
+def test_interrupted_runs_resume_to_the_same_bytes(lmd: Lmd, many: Path, name: str, code: int) -> None:
     out = many / name
-    words = ["decompose", many / "m.safetensors", "--out", out, "--quiet"]
-    run = python(SIGNALLED, name, *words)
+    words = ["decompose", many / "m.safetensors", "--quiet", "--threads", "1", "--out"]
+    run = python(SIGNALLED, name, *words, out)
     assert run.returncode == code, run.stderr
     assert run.stdout == ""
     assert run.stderr.count("\n") == (1 if code == 130 else 0)
@@ -134,9 +135,7 @@ def test_interrupted_runs_resume_to_the_same_bytes(many: Path, name: str, code: 
     assert len(held.layers) >= 39
     assert 0.6 < held.coverage.decomposed < 0.7
     stamps = {path.name: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
-    resumed = subprocess.run([*LMD, *map(str, words), "--resume"], capture_output=True, text=True, check=False)
-    assert resumed.returncode == 0, resumed.stderr
+    assert lmd(*words, out, "--resume").exit_code == 0
     assert {path.name: path.stat().st_mtime_ns for path in out.glob("*.safetensors") if path.name in stamps} == stamps
-    whole = many / f"whole-{name}"
-    subprocess.run([*LMD, "decompose", many / "m.safetensors", "--out", whole, "-q"], capture_output=True, check=True)
-    assert contents(out) == contents(whole)
+    assert lmd(*words, many / f"whole-{name}").exit_code == 0
+    assert contents(out) == contents(many / f"whole-{name}")
