@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmd.atlas.atlas import Atlas
     from lmd.factors.factors import Factors
-    from lmd.factors.svd import factors_of
+    from lmd.factors.svd import factors_of, randomised_factors
     from lmd.factors.truncated import truncate
     from lmd.pipeline import decompose
     from lmd.report.page import write_page
@@ -28,6 +28,7 @@ __all__ = [
     "decompose",
     "factors_of",
     "open_network",
+    "randomised_factors",
     "truncate",
     "write_page",
 ]
@@ -40,6 +41,7 @@ _HOMES = {
     "decompose": "lmd.pipeline",
     "factors_of": "lmd.factors.svd",
     "open_network": "lmd.sources.open_network",
+    "randomised_factors": "lmd.factors.svd",
     "truncate": "lmd.factors.truncated",
     "write_page": "lmd.report.page",
 }
