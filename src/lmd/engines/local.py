@@ -1,7 +1,7 @@
 """This process, one item after the other; BLAS uses the threads."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 __all__ = ["Engine", "Local"]
 
@@ -9,6 +9,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Any object with ``map``: yields ``function(item)`` for each item, in order."""
 

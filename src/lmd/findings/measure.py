@@ -65,4 +65,6 @@ def _number(function: Callable[[Tensor], Tensor], baseline: Tensor | None) -> fl
 def _undefined(S: Tensor) -> str:
     if not torch.any(S > 0):
         return "undefined for the zero matrix"
+    if not torch.isfinite(S).all() or S[-1] > 0:
+        return "beyond the range of double precision"
     return "infinite: the smallest singular value is 0"

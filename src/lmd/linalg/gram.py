@@ -14,7 +14,7 @@ __all__ = ["gram", "gram_lower"]
 (_syrk,) = get_blas_funcs(("syrk",), dtype=numpy.float64)
 
 
-def gram(panels: Iterable[Float64[Tensor, "rows columns"]], side: int, *, cut_axis: int = 0) -> Float64[Tensor, "n n"]:
+def gram(panels: Iterable[Float64[Tensor, "..."]], side: int, *, cut_axis: int = 0) -> Float64[Tensor, "side side"]:
     """``W^T W`` of a tall matrix or ``W W^T`` of a wide one, from panels cut along the longer side.
 
     Args:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import frexp, ldexp
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float64, Shaped
@@ -17,6 +17,7 @@ _SAFE_SQUARES = (ldexp(1.0, -400), ldexp(1.0, 400))
 _LARGEST_EXPONENT = 1000
 
 
+@runtime_checkable
 class PanelMatrix(Protocol):
     """What can be cut along its longer side (rows when square) and read piece by piece, in order."""
 

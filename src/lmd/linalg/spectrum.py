@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -103,7 +103,7 @@ def scan(matrix: PanelMatrix) -> Scan:
     return Scan(spectrum.scaled(1.0 / scale), frobenius_norm, operator, reduced)
 
 
-def singular_values(W: Float64[Tensor, "out in"] | PanelMatrix) -> Spectrum:
+def singular_values(W: Shaped[Tensor, "out in"] | PanelMatrix) -> Spectrum:
     """Every singular value of a tensor, or of a matrix read in panels, by the rule of ``scan``.
 
     >>> singular_values(torch.tensor([[3.0, 0.0], [0.0, 4.0]])).values

@@ -65,7 +65,7 @@ def batched_svdvals(blocks: Float64[Tensor, "groups o i"]) -> Float64[Tensor, "g
     return torch.stack([lapack_svdvals(lambda b=block: b.numpy().copy(order="F")) for block in blocks])
 
 
-def triangular_factor(panels: Iterable[Float64[Tensor, "rows n"]], n: int) -> NDArray[numpy.float64]:
+def triangular_factor(panels: Iterable[Float64[Tensor, "..."]], n: int) -> Float64[numpy.ndarray, "n n"]:
     """``R (n, n)`` of the QR factorisation of panels of rows, in ``n**2`` doubles and a panel.
 
     Sequential tall-skinny QR; as stable as Householder QR of the whole.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sha256_of_files", "sha256_of_tensors"]
 
-_PIECE = 16 * 2**20
+_PIECE = 2**20
 
 
 def sha256_of_files(files: Iterable[str]) -> str:
@@ -30,9 +30,11 @@ def sha256_of_files(files: Iterable[str]) -> str:
 
 def _sha256_of_file(path: str) -> str:
     digest = hashlib.sha256()
+    # one buffer for all pieces: freed ones may stay with the process
+    piece = memoryview(bytearray(_PIECE))
     with open(path, "rb", buffering=0) as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
+        while length := file.readinto(piece):
+            digest.update(piece[:length])
     return digest.hexdigest()
 
 

@@ -74,6 +74,8 @@ def _account(
     if len(shape) < 2:
         reason = record.reason or reasons.get(name) or _vector_reason(name, shape)
         return TensorCoverage(name, shape, record.elements, "vector", reason)
+    if 0 in shape:
+        return TensorCoverage(name, shape, 0, "unsupported", record.reason or "it has no entries")
     reason = record.reason or reasons.get(name) or "no layer kind knows a raw tensor of this name"
     return TensorCoverage(name, shape, record.elements, "unsupported", reason)
 

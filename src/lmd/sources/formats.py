@@ -65,5 +65,5 @@ def format_of(path: Path) -> Format:
             return known
     from lmd.sources.file_head import looks_like
 
-    words = looks_like(str(path)) if path.is_file() else "a folder of none of these"
+    words = looks_like(str(path)) if path.is_file() else "neither a file nor a folder with bytes to read"
     raise UnreadableModelError(f"{path} is no format lmd reads ({', '.join(_formats)}); it is {words}.")

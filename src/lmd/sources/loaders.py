@@ -5,7 +5,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 __all__ = ["Combined", "Evaluated", "FileTensor", "Held", "Loader", "SafetensorsTensor"]
 
 
+@runtime_checkable
 class Loader(Protocol):
     """A zero-argument function that reads one tensor; plain pickle can send it to another machine."""
 

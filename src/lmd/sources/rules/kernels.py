@@ -6,6 +6,7 @@ from dataclasses import replace
 from math import prod
 
 from lmd.sources.reading import Confidence, Reading
+from lmd.sources.rules.evidence import Evidence
 from lmd.sources.rules.module import Module
 
 __all__ = ["depthwise_by_name", "grouped", "kernel_among"]
@@ -14,45 +15,49 @@ _DEPTHWISE = re.compile(r"dw|depthwise|dconv|separable", re.IGNORECASE)
 _TRANSPOSED = re.compile(r"transp|deconv|convt|conv_t|upconv|up_conv", re.IGNORECASE)
 
 
-def kernel_among(
-    module: Module, reading: Reading, index: int, modules: Sequence[Module], first: Sequence[Reading | None]
-) -> Reading:
+def kernel_among(module: Module, reading: Reading, index: int, evidence: Evidence) -> Reading:
     """Transposed or not: by the normalisation that follows, by siblings whose biases decide, last by the name."""
+    return (
+        _by_norm(module, reading, index, evidence)
+        or _by_siblings(module, reading, evidence)
+        or _by_convention(module, reading, evidence)
+    )
+
+
+def _by_norm(module: Module, reading: Reading, index: int, evidence: Evidence) -> Reading | None:
     outputs, inputs = reading.shape[:2]
-    following = first[index + 1] if index + 1 < len(first) else None
-    if outputs != inputs and following is not None and following.kind == "diagonal":
-        if following.shape == (outputs,):
-            return replace(reading, confidence="siblings", reason="the normalisation after it has as many channels")
-        if following.shape == (inputs,) and modules[index + 1].parent == module.parent:
-            return _as_transposed(reading, "siblings", "the normalisation after it has the width of the second axis")
-    votes = [
-        r.kind
-        for m, r in zip(modules, first, strict=True)
-        if r is not None and r.confidence == "shape" and r.kind.endswith("kernel_matrix") and m.stem == module.stem
-    ]
-    same_parent = [
-        r.kind
-        for m, r in zip(modules, first, strict=True)
-        if r is not None and r.confidence == "shape" and r.kind.endswith("kernel_matrix") and m.parent == module.parent
-    ]
-    for siblings, words in ((votes, f"layers named {module.stem!r}"), (same_parent, f"layers under {module.parent!r}")):
-        if siblings and len(set(siblings)) == 1:
-            reason = f"{len(siblings)} {words} are, by their biases"
-            if siblings[0] == "transposed_kernel_matrix":
+    following = evidence.first[index + 1] if index + 1 < len(evidence.first) else None
+    if outputs == inputs or following is None or following.kind != "diagonal":
+        return None
+    if following.shape == (outputs,):
+        return replace(reading, confidence="siblings", reason="the normalisation after it has as many channels")
+    if following.shape == (inputs,) and evidence.modules[index + 1].parent == module.parent:
+        return _as_transposed(reading, "siblings", "the normalisation after it has the width of the second axis")
+    return None
+
+
+def _by_siblings(module: Module, reading: Reading, evidence: Evidence) -> Reading | None:
+    groups = [("parent", module.parent, f"under {module.parent!r}")]
+    if module.stem:
+        groups.insert(0, ("stem", module.stem, f"named {module.stem!r} and a number"))
+    for key, value, words in groups:
+        votes = evidence.kernel_kinds.get((key, value), {})
+        if len(votes) == 1:
+            ((kind, count),) = votes.items()
+            reason = f"the biases of {count} other{'s' * (count > 1)} {words} say so"
+            if kind == "transposed_kernel_matrix":
                 return _as_transposed(reading, "siblings", reason)
             return replace(reading, confidence="siblings", reason=reason)
+    return None
+
+
+def _by_convention(module: Module, reading: Reading, evidence: Evidence) -> Reading:
     if _TRANSPOSED.search(module.last):
         return _as_transposed(reading, "guess", f"{module.last!r} names a transposed convolution")
-    return _kernel_by_convention(reading, first)
-
-
-def _kernel_by_convention(reading: Reading, first: Sequence[Reading | None]) -> Reading:
-    decided = {r.kind for r in first if r is not None and r.confidence == "shape"}
-    normed = any(r is not None and r.kind == "diagonal" and r.shape == reading.shape[:1] for r in first)
-    if "transposed_kernel_matrix" not in decided and ("kernel_matrix" in decided or normed):
-        return replace(
-            reading, confidence="siblings", reason="no layer of the file is a transposed convolution by its bias"
-        )
+    decided = evidence.kernel_kinds.get(("file", ""), {})
+    if "transposed_kernel_matrix" not in decided and ("kernel_matrix" in decided or reading.shape[0] in evidence.norms):
+        reason = "no layer of the file is a transposed convolution by its bias"
+        return replace(reading, confidence="siblings", reason=reason)
     return reading
 
 
@@ -67,7 +72,7 @@ def _as_transposed(reading: Reading, confidence: Confidence, reason: str) -> Rea
     )
 
 
-def grouped(reading: Reading, index: int, first: Sequence[Reading | None], *, ordered: bool) -> Reading:
+def grouped(reading: Reading, index: int, evidence: Evidence) -> Reading:
     """Grouped kernels show a narrower second axis than the layer before them writes.
 
     Groups are in no shape: a kernel that reads one channel, or as many as divide what it writes, stays a guess unless
@@ -76,16 +81,16 @@ def grouped(reading: Reading, index: int, first: Sequence[Reading | None], *, or
     outputs, inputs = reading.shape[:2]
     if prod(reading.shape[2:]) == 1 or inputs == 0:
         return reading
-    before = next((_out_width(r) for r in reversed(first[:index]) if _out_width(r)), 0)
+    before = evidence.before[index]
     if inputs == 1:
-        return _single_channel(reading, before, ordered=ordered)
-    written = any(_out_width(r) == inputs for r in (first[:index] if ordered else first))
+        return _single_channel(reading, before, ordered=evidence.ordered)
+    written = evidence.is_written(inputs, index)
     if before == outputs and before % inputs == 0 and before > inputs:
         if not written:
             return _in_groups(reading, before // inputs, "guess", f"the layer before it writes {before} channels")
         return replace(reading, confidence="guess", alternatives=(*reading.alternatives, "grouped_kernel_matrix"))
     # three or four channels are a picture's
-    if inputs > 4 and not written and outputs % inputs == 0 and outputs > inputs and not ordered:
+    if inputs > 4 and not written and outputs % inputs == 0 and outputs > inputs and not evidence.ordered:
         return replace(reading, confidence="guess", alternatives=(*reading.alternatives, "grouped_kernel_matrix"))
     return reading
 
@@ -132,11 +137,3 @@ def _reads_one_channel(reading: Reading | None) -> bool:
     if reading is None or reading.kind != "kernel_matrix":
         return False
     return reading.shape[1] == 1 and reading.shape[0] > 1 and prod(reading.shape[2:]) > 1
-
-
-def _out_width(reading: Reading | None) -> int:
-    if reading is None or not reading.shape:
-        return 0
-    if reading.kind == "transposed_kernel_matrix":
-        return reading.shape[1]
-    return reading.shape[0] if reading.kind in ("kernel_matrix", "diagonal", "dense") else 0

@@ -36,7 +36,8 @@ class Module:
 
 def modules_of(records: Sequence[TensorRecord]) -> list[Module]:
     """Group parameters and buffers by module, in the order of the file; parametrised weights count as one."""
-    shapes = {r.name: r.shape for r in records if r.role in ("parameter", "buffer")}
+    # a tensor without entries is no layer
+    shapes = {r.name: r.shape for r in records if r.role in ("parameter", "buffer") and 0 not in r.shape}
     for effective, stored in effective_names(shapes).items():
         # weight norm keeps the direction, of the weight's shape, in its second tensor
         full = stored[1] if len(stored) == 2 else stored[0]

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from lmd.sources.reading import Reading, TensorRecord
+from lmd.sources.rules.evidence import Evidence, evidence_of
 from lmd.sources.rules.kernels import depthwise_by_name, grouped, kernel_among
 from lmd.sources.rules.matrices import matrix_among
-from lmd.sources.rules.module import Module, modules_of
+from lmd.sources.rules.module import modules_of
 from lmd.sources.rules.override import overridden
 from lmd.sources.rules.own_shape import by_own_shape
 
@@ -32,29 +33,19 @@ def read_names(
     first = [by_own_shape(m) for m in modules]
     if not ordered:
         first = depthwise_by_name(modules, first)
-    readings = tuple(
-        _among(module, reading, index, modules, first, ordered=ordered)
-        for index, (module, reading) in enumerate(zip(modules, first, strict=True))
-    )
+    evidence = evidence_of(modules, first, ordered=ordered)
+    readings = tuple(_among(index, evidence) for index in range(len(modules)))
     return tuple(r for r in overridden(readings, modules, kinds or {}) if r is not None and r.kind != "vector")
 
 
-def _among(
-    module: Module,
-    reading: Reading | None,
-    index: int,
-    modules: Sequence[Module],
-    first: Sequence[Reading | None],
-    *,
-    ordered: bool,
-) -> Reading | None:
+def _among(index: int, evidence: Evidence) -> Reading | None:
+    module, reading = evidence.modules[index], evidence.first[index]
     if reading is None:
         return None
     if reading.kind in ("dense", "embedding") and reading.confidence == "guess":
-        return matrix_among(module, reading, modules, first)
-    if reading.kind.endswith("kernel_matrix"):
-        if reading.confidence == "guess" and reading.kind == "kernel_matrix":
-            reading = kernel_among(module, reading, index, modules, first)
-        if reading.kind == "kernel_matrix":
-            return grouped(reading, index, first, ordered=ordered)
+        return matrix_among(module, reading, index, evidence)
+    if reading.kind == "kernel_matrix":
+        if reading.confidence == "guess":
+            reading = kernel_among(module, reading, index, evidence)
+        return grouped(reading, index, evidence) if reading.kind == "kernel_matrix" else reading
     return reading
