@@ -17,6 +17,9 @@ from lmd.linalg.gaussian import gaussian_spectrum
 __all__ = ["Kept", "LayerRecord", "Stored", "arrays_to_keep", "findings_entry", "glossary"]
 
 
+_MEASURES = ("frobenius_norm", "residual", "orthogonality_defect")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
     """Arrays in memory."""
@@ -74,10 +77,11 @@ class LayerRecord:
         Raises:
             ValueError: the layer failed.
         """
-        if self.failed:
-            raise ValueError(f"layer {self.name!r} was not decomposed: {self.entry['reason']}.")
         arrays, entry = self.arrays(), self.entry
-        numbers = ("frobenius_norm", "residual", "orthogonality_defect", "remainder", "method", "groups")
+        if self.failed or "U" not in arrays:
+            raise ValueError(f"layer {self.name!r} was not decomposed: {entry['reason']}.")
+        # JSON has no infinity: a number that left double precision was written as null
+        measures = {key: float("inf") if entry[key] is None else entry[key] for key in _MEASURES}
         return Factors(
             layer=self.name,
             kind=entry["kind"],
@@ -87,7 +91,10 @@ class LayerRecord:
             Vh=arrays["Vh"],
             spectrum=arrays.get("spectrum"),
             spectrum_error=arrays.get("spectrum_error"),
-            **{key: entry[key] for key in numbers},
+            groups=entry["groups"],
+            remainder=entry["remainder"],
+            method=entry["method"],
+            **measures,
         )
 
     def findings(self) -> Iterator[Finding]:

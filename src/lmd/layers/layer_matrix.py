@@ -14,6 +14,8 @@ __all__ = ["LayerMatrix", "as_stored", "transposed"]
 
 _PANEL_ELEMENTS = 1 << 20
 """8 MB as float64: large enough for BLAS, small beside any tensor worth streaming."""
+_LARGE_SIDE, _SMALL_PANEL_ELEMENTS = 2048, 1 << 18
+"""Where the Gram matrix of the shorter side fills the memory that streaming may take, panels make room for it."""
 
 
 def as_stored(tensor: Tensor) -> Tensor:
@@ -67,12 +69,13 @@ class LayerMatrix:
         return self.form(self.loader()).reshape(self.groups, out // self.groups, inn // self.groups)
 
     def panels(self) -> Iterator[Shaped[Tensor, "out in"]]:
-        """The matrix in order, cut along its longer side into pieces of about a million elements.
+        """The matrix in order, cut along its longer side into pieces of at most about a million elements.
 
         A stored matrix is read piece by piece, so that no more than a piece is in memory.
         """
         axis = 0 if self.shape[0] >= self.shape[1] else 1
-        step = max(1, _PANEL_ELEMENTS // max(1, min(self.shape)))
+        elements = _PANEL_ELEMENTS if min(self.shape) < _LARGE_SIDE else _SMALL_PANEL_ELEMENTS
+        step = max(1, elements // max(1, min(self.shape)))
         if self.form in (as_stored, transposed) and self.groups == 1:
             stored_axis = axis if self.form is as_stored else 1 - axis
             for start in range(0, self.shape[axis], step):
