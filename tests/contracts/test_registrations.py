@@ -18,7 +18,17 @@ from tests.examples import FORMATS, KINDS, NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_KINDS = {"layer_matrix", "registry", "walk"}
-PROMISED_KINDS = """dense embedding kernel_matrix query key value attention_output gate diagonal""".split()
+PROMISED_KINDS = [
+    "dense",
+    "embedding",
+    "kernel_matrix",
+    "query",
+    "key",
+    "value",
+    "attention_output",
+    "gate",
+    "diagonal",
+]
 
 
 def kinds_of(module: str) -> set[str]:

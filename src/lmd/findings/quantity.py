@@ -8,7 +8,7 @@ __all__ = ["Direction", "Measured", "Quantity", "array", "arrays_of", "quantitie
 Direction = Literal["exact", "estimate", "upper", "lower"]
 
 Number = float | int
-Value = Number | tuple[float, ...] | None
+Value = Number | tuple[Number | None, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,8 @@ class Measured:
     """A value, what a random layer of that shape would give, and how far the value can be off.
 
     Attributes:
-        value: the number, or a curve; None when it does not exist, and ``reason`` says why.
+        value: the number, or a curve; None when it does not exist, and ``reason`` says why (of a curve read back from
+            a file: None at the points that left double precision).
         baseline: the same quantity of a random matrix of the same shape and Frobenius norm; None with ``reason``.
         error: absolute error of ``value`` (for a curve: the largest of its points), first order in the error of the
             singular values.

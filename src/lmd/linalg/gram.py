@@ -30,9 +30,7 @@ def gram(panels: Iterable[Float64[Tensor, "..."]], side: int, *, cut_axis: int =
     return torch.from_numpy(lower + numpy.tril(lower, -1).T)
 
 
-def gram_lower(
-    panels: Iterable[Float64[Tensor, "rows columns"]], side: int, *, cut_axis: int = 0
-) -> NDArray[numpy.float64]:
+def gram_lower(panels: Iterable[Float64[Tensor, "..."]], side: int, *, cut_axis: int = 0) -> NDArray[numpy.float64]:
     """Lower triangle of the Gram matrix, in Fortran order, ready for LAPACK to overwrite; the rest is zero."""
     G = numpy.zeros((side, side), order="F")
     for panel in panels:

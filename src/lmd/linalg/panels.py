@@ -15,6 +15,8 @@ _PANEL_ELEMENTS = 1 << 20
 _SAFE_SQUARES = (ldexp(1.0, -400), ldexp(1.0, 400))
 """Sums of squares in this range lose nothing to underflow or overflow that the largest value could feel."""
 _LARGEST_EXPONENT = 1000
+_ALIGNMENT = 64
+"""Bytes; what torch gives every tensor that it allocates."""
 
 
 @runtime_checkable
@@ -154,7 +156,7 @@ def safe_scale(matrix: PanelMatrix, squares: float) -> float:
 
 
 def to_float64(panel: Shaped[Tensor, "out in"]) -> Float64[Tensor, "out in"]:
-    """The numbers in float64 on the CPU, without a copy if they are there already.
+    """The numbers in float64 on the CPU, without a copy if they are there already and well aligned.
 
     Raises:
         ValueError: they are complex.
@@ -163,4 +165,6 @@ def to_float64(panel: Shaped[Tensor, "out in"]) -> Float64[Tensor, "out in"]:
         raise ValueError(
             f"a matrix of {panel.dtype} came; only real types are decomposed; pass its real and imaginary parts apart."
         )
-    return panel.detach().to(device="cpu", dtype=torch.float64)
+    wide = panel.detach().to(device="cpu", dtype=torch.float64)
+    # the order in which BLAS sums depends on where a tensor starts: the same numbers must give the same last bits
+    return wide if wide.data_ptr() % _ALIGNMENT == 0 else wide.clone()
