@@ -25,7 +25,7 @@ from lmd.atlas.stored import PENDING
 from lmd.engines.local import Engine, Local
 from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
-from lmd.findings.analysis import Finding, analyses, run
+from lmd.findings.analysis import Finding, analyses_of, run
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.walk import Walk, walk
 from lmd.linalg.threads import fitting_threads
@@ -249,18 +249,19 @@ def _record(task: _Task) -> LayerRecord:
     generator = torch.Generator().manual_seed(task.options.seed + crc32(layer.name.encode()))
     try:
         with fitting_threads(layer.shape):
-            factors = factors_of(layer, generator=generator, **task.options.truncation(min(layer.shape)))
-        findings = list(_findings(factors, task.activations))
+            factors = factors_of(layer, generator=generator, **task.options.truncation(layer.full_rank))
+        findings = list(_findings(layer, factors, task.activations))
         return LayerRecord(entry(layer, factors, findings), Kept(arrays_to_keep(factors, findings)))
     except _LAYER_FAULTS as fault:
         return LayerRecord(failed_entry(layer, f"{type(fault).__name__}: {fault}"), Kept({}))
 
 
-def _findings(factors: Factors, activations: Activations | None) -> Iterator[Finding]:
-    given: dict[type, Any] = {Factors: factors}
+def _findings(layer: LayerMatrix, factors: Factors, activations: Activations | None) -> Iterator[Finding]:
+    forms = [form for form in type(layer).__mro__ if issubclass(form, LayerMatrix)]
+    given: dict[type, Any] = {Factors: factors, **dict.fromkeys(forms, layer)}
     if activations is not None:
         given[Activations] = activations
-    for chosen in analyses().values():
+    for chosen in analyses_of(layer):
         yield run(chosen, factors.layer, given)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from lmd.atlas.json_values import json_number
 from lmd.atlas.layer_record import findings_entry
 from lmd.factors.factors import Factors
-from lmd.findings.analysis import Finding, NotApplicable, analyses
+from lmd.findings.analysis import Finding, NotApplicable, analyses_of
 from lmd.layers.layer_matrix import LayerMatrix
 
 __all__ = ["empty_entry", "entry", "failed_entry"]
@@ -18,7 +18,7 @@ def entry(layer: LayerMatrix, factors: Factors, findings: list[Finding]) -> dict
     measured = {key: json_number(getattr(factors, key)) for key in _MEASURED}
     endless = [key for key in _MEASURED if measured[key] is None and getattr(factors, key) is not None]
     reason = f"beyond the range of float64: {', '.join(endless)}" if endless else ""
-    head = {**_described(layer), "rank": factors.rank, "method": factors.method, **measured}
+    head = {**_described(layer), "rank": factors.rank, "method": factors.method, "inner": factors.inner, **measured}
     return {**head, "failed": False, "reason": reason, "findings": findings_entry(findings)}
 
 
@@ -33,8 +33,11 @@ def empty_entry(layer: LayerMatrix) -> dict[str, Any]:
 
 
 def _without_numbers(layer: LayerMatrix, reason: str, *, failed: bool) -> dict[str, Any]:
-    absent = [NotApplicable(layer=layer.name, analysis=name, reason=reason, failed=failed) for name in analyses()]
-    head = {**_described(layer), "rank": 0, **dict.fromkeys(("method", *_MEASURED))}
+    absent = [
+        NotApplicable(layer=layer.name, analysis=chosen.name, reason=reason, failed=failed)
+        for chosen in analyses_of(layer)
+    ]
+    head = {**_described(layer), "rank": 0, **dict.fromkeys(("method", *_MEASURED)), "inner": 0}
     return {**head, "failed": failed, "reason": reason, "findings": findings_entry(list(absent))}
 
 

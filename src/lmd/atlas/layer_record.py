@@ -11,8 +11,8 @@ from lmd.atlas.folder import read_tensors
 from lmd.atlas.json_values import json_number
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, NotApplicable, analyses
+from lmd.findings.measure import baseline_spectrum
 from lmd.findings.quantity import Measured, Quantity, arrays_of, quantities_of
-from lmd.linalg.gaussian import gaussian_spectrum
 
 __all__ = ["Kept", "LayerRecord", "Stored", "arrays_to_keep", "findings_entry", "glossary"]
 
@@ -94,6 +94,7 @@ class LayerRecord:
             groups=entry["groups"],
             remainder=entry["remainder"],
             method=entry["method"],
+            inner=entry["inner"],
             **measures,
         )
 
@@ -160,8 +161,9 @@ def arrays_to_keep(factors: Factors, findings: list[Finding]) -> dict[str, Tenso
     arrays = {"U": factors.U, "S": factors.S, "Vh": factors.Vh}
     if factors.spectrum is not None and factors.spectrum_error is not None:
         arrays |= {"spectrum": factors.spectrum, "spectrum_error": factors.spectrum_error}
-    if factors.kind != "diagonal":
-        arrays["baseline"] = gaussian_spectrum(factors.shape, factors.frobenius_norm, groups=factors.groups)
+    baseline = baseline_spectrum(factors) if factors.spectrum is not None else None
+    if baseline is not None:
+        arrays["baseline"] = baseline
     named = {chosen.finds: chosen.name for chosen in analyses().values()}
     for finding in findings:
         for held in arrays_of(finding):

@@ -1,6 +1,7 @@
 """A layer's map, or a plain matrix, to its Factors."""
 
 from dataclasses import dataclass
+from functools import singledispatch
 from math import sqrt
 
 import torch
@@ -9,8 +10,10 @@ from torch import Generator, Tensor
 
 from lmd.factors.blocks import block_svd
 from lmd.factors.factors import Factors
+from lmd.factors.products import thin_product_factors
 from lmd.factors.rank import Wish
 from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.thin_product import ThinProduct
 from lmd.linalg.panels import Operator, PanelMatrix, TensorPanels, safe_scale
 from lmd.linalg.randomised import randomised_triples, remainder_bound, remainder_from_spectrum
 from lmd.linalg.spectrum import Spectrum, lapack_error, scan
@@ -52,6 +55,12 @@ def factors_of(
     1.0
     """
     wish = Wish.of(vectors, rank=rank, energy=energy, error=error)
+    return _by_structure(layer, wish, generator)
+
+
+@singledispatch
+def _by_structure(layer: LayerMatrix | Tensor, wish: Wish, generator: Generator | None) -> Factors:
+    """The way that fits the form of the map: a map of a new form registers its own."""
     if isinstance(layer, LayerMatrix) and layer.groups > 1:
         return _from_blocks(layer, wish)
     matrix = TensorPanels(layer) if isinstance(layer, Tensor) else layer
@@ -93,6 +102,11 @@ def randomised_factors(
     remainder = remainder_bound(operator, triples.U, triples.S.square().sum().item(), squares, generator)
     found = _Found(operator.scale, sqrt(squares), triples, defects_of(operator, triples), remainder)
     return _assembled(layer, found, None, "randomised")
+
+
+@_by_structure.register
+def _from_thin_product(layer: ThinProduct, wish: Wish, generator: Generator | None) -> Factors:
+    return thin_product_factors(layer, wish)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

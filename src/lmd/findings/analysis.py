@@ -10,8 +10,13 @@ from pkgutil import iter_modules
 from typing import Any, get_args, get_type_hints
 
 import lmd.findings
+from lmd.layers.layer_matrix import LayerMatrix
 
-__all__ = ["Analysis", "Finding", "NotApplicable", "analyses", "analysis", "run"]
+__all__ = ["Analysis", "Finding", "InapplicableError", "NotApplicable", "analyses", "analyses_of", "analysis", "run"]
+
+
+class InapplicableError(ValueError):
+    """Raised by an analysis whose question has no answer for what it got; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,6 +67,14 @@ def analyses() -> Mapping[str, Analysis]:
     return dict(sorted(_registry.items()))
 
 
+def analyses_of(layer: LayerMatrix) -> tuple[Analysis, ...]:
+    """Those that are about maps of the layer's form; a question about one form is no question about the others."""
+    chosen = (one for _, one in sorted(analyses().items()))
+    return tuple(
+        one for one in chosen if all(not issubclass(t, LayerMatrix) or isinstance(layer, t) for _, t in one.needs)
+    )
+
+
 @cache
 def _load_analyses() -> None:
     # once: looking for plug-ins reads the metadata of every installed package, and each layer asks
@@ -95,6 +108,8 @@ def run(chosen: Analysis, layer: str, given: Mapping[type, Any], *, strict: bool
         return NotApplicable(layer=layer, analysis=chosen.name, reason=f"needs {' and '.join(missing)}")
     try:
         return chosen.function(**{name: given[needed] for name, needed in chosen.needs})
+    except InapplicableError as fault:
+        return NotApplicable(layer=layer, analysis=chosen.name, reason=str(fault))
     except Exception as fault:  # waiver: one faulty analysis costs one finding, never the run
         if strict:
             raise

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from lmd.factors.factors import Factors
+from lmd.findings.analysis import InapplicableError
 from lmd.findings.quantity import Measured
 from lmd.linalg.first_order import value_and_error
-from lmd.linalg.gaussian import gaussian_spectrum
+from lmd.linalg.gaussian import gaussian_product_spectrum, gaussian_spectrum
 
 __all__ = ["NO_BASELINE", "baseline_spectrum", "counted", "measured", "spectrum_of"]
 
@@ -21,17 +22,22 @@ def spectrum_of(factors: Factors) -> tuple[Tensor, Tensor]:
     """All singular values and their absolute errors.
 
     Raises:
-        ValueError: only the leading ones are known.
+        InapplicableError: only the leading ones are known.
     """
     if factors.spectrum is None or factors.spectrum_error is None:
-        raise ValueError(f"layer {factors.layer!r}: {NO_SPECTRUM}; decompose it with all values.")
+        raise InapplicableError(NO_SPECTRUM)
     return factors.spectrum, factors.spectrum_error
 
 
 def baseline_spectrum(factors: Factors) -> Tensor | None:
-    """Marchenko-Pastur quantiles for the layer's shape and Frobenius norm; None for a diagonal map."""
+    """Singular values of a random map of the layer's form and Frobenius norm; None for a diagonal map.
+
+    Marchenko-Pastur quantiles; for a product of thin factors one seeded draw of a product of Gaussian factors.
+    """
     if factors.kind == "diagonal":
         return None
+    if factors.inner:
+        return gaussian_product_spectrum(factors.shape, factors.inner, factors.frobenius_norm)
     return gaussian_spectrum(factors.shape, factors.frobenius_norm, groups=factors.groups)
 
 

@@ -57,6 +57,11 @@ class LayerMatrix:
     alternatives: tuple[str, ...] = ()
     note: str = ""
 
+    @property
+    def full_rank(self) -> int:
+        """The largest rank that the form of the map allows."""
+        return min(self.shape)
+
     def load(self) -> Shaped[Tensor, "out in"]:
         """The whole matrix, in the stored type."""
         if self.groups == 1:

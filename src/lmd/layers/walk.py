@@ -34,10 +34,11 @@ def walk(network: Network) -> Walk:
     taken = {record.name for record in network.records if record.role == "tied"}
     twins = _twins(network)
     reasons: dict[str, str] = {}
+    readings = {tensor: reading for reading in network.readings.values() for tensor in reading.roles.values()}
     for place, module in network.skeleton.named_modules():
         path = network.names.get(place, place)
         fresh = (row for row in _rows(module, path, network) if not taken >= set(row.loader.tensors))
-        rows = [_noted(row, network.readings.get(path), twins) for row in fresh]
+        rows = [_noted(row, readings.get(row.loader.tensors[0]), twins) for row in fresh]
         layers.extend(rows)
         taken.update(name for row in rows for name in row.loader.tensors)
         reasons.update(_reasons(module, path, network))

@@ -1,13 +1,17 @@
 """The spectrum a random layer of the same shape and size would have."""
 
+from functools import cache
 from math import sqrt
 
+import numpy
+import torch
 from jaxtyping import Float64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lmd.linalg.marchenko_pastur import marchenko_pastur_quantiles, noise_edge
 
-__all__ = ["entry_scale", "gaussian_edge", "gaussian_spectrum"]
+__all__ = ["entry_scale", "gaussian_edge", "gaussian_product_spectrum", "gaussian_spectrum"]
 
 
 def entry_scale(shape: tuple[int, int], frobenius_norm: float, *, groups: int = 1) -> float:
@@ -28,6 +32,38 @@ def gaussian_spectrum(shape: tuple[int, int], frobenius_norm: float, *, groups: 
     quantiles = marchenko_pastur_quantiles(shape, groups)
     norm = quantiles.square().sum().sqrt().item()
     return quantiles * (frobenius_norm / norm if norm else 0.0)
+
+
+def gaussian_product_spectrum(shape: tuple[int, int], inner: int, frobenius_norm: float) -> Float64[Tensor, " rank"]:
+    """Singular values, descending, of the product of two independent iid Gaussian factors with this Frobenius norm.
+
+    One seeded draw, not a limit: the values scatter about their means by a share of the order ``1 / inner``. Only the
+    triangular factors are drawn, whose distribution is known (Bartlett 1933), so that the cost does not depend on the
+    sides.
+
+    Args:
+        shape: ``(out, in)`` of the product.
+        inner: width of the factors; at most either side counts.
+        frobenius_norm: to scale to.
+    """
+    values = _product_draw(shape, inner)
+    return values * frobenius_norm
+
+
+@cache
+def _product_draw(shape: tuple[int, int], inner: int) -> Float64[Tensor, " rank"]:
+    generator = numpy.random.default_rng(0)
+    left, right = (_triangular_draw(side, inner, generator) for side in shape)
+    values = torch.linalg.svdvals(torch.from_numpy(left @ right.T))
+    return values / values.norm()
+
+
+def _triangular_draw(rows: int, columns: int, generator: numpy.random.Generator) -> NDArray[numpy.float64]:
+    """``R`` of the QR factorisation of a Gaussian matrix: chi variables on the diagonal, normal ones above."""
+    r = min(rows, columns)
+    R = numpy.triu(generator.standard_normal((r, columns)), 1)
+    numpy.fill_diagonal(R, numpy.sqrt(generator.chisquare(numpy.arange(rows, rows - r, -1))))
+    return R
 
 
 def gaussian_edge(shape: tuple[int, int], frobenius_norm: float, *, groups: int = 1) -> float:

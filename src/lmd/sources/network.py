@@ -7,6 +7,7 @@ from torch import nn
 
 from lmd.sources.loaders import Loader
 from lmd.sources.reading import Reading, TensorRecord
+from lmd.sources.wishes import Wishes
 
 __all__ = ["Network"]
 
@@ -28,6 +29,8 @@ class Network:
         readings: module path to how a bare file was read; empty for declared architectures.
         runs: whether ``skeleton`` can be called on data.
         facts: what else the source tells (revision, optimiser settings, recorded epochs).
+        wishes: what the caller wants to see of each layer.
+        input_sizes: module path to the spatial size of what came into it, ``(height, width)``, where that is known.
     """
 
     name: str
@@ -41,6 +44,8 @@ class Network:
     readings: Mapping[str, Reading] = field(default_factory=dict)
     runs: bool = False
     facts: Mapping[str, object] = field(default_factory=dict)
+    wishes: Wishes = field(default_factory=Wishes)
+    input_sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def loader(self, name: str) -> Loader:
         """The loader of one tensor, by its own or its effective name.

@@ -33,12 +33,17 @@ class Noise(Finding):
 
 @analysis
 def noise(factors: Factors) -> Noise | NotApplicable:
-    """The Marchenko-Pastur edge, its scale taken from the Frobenius norm, so that spikes raise it (conservative)."""
+    """The Marchenko-Pastur edge, its scale taken from the Frobenius norm, so that spikes raise it (conservative).
+
+    Of a product of thin factors: the largest value of a random product.
+    """
     base = baseline_spectrum(factors)
     if base is None:
         return NotApplicable(layer=factors.layer, analysis="noise", reason=NO_BASELINE)
     S, error = spectrum_of(factors)
-    edge = gaussian_edge(factors.shape, factors.frobenius_norm, groups=factors.groups)
+    edge = (
+        base[0].item() if factors.inner else gaussian_edge(factors.shape, factors.frobenius_norm, groups=factors.groups)
+    )
 
     def beyond(values: Tensor) -> int:
         return int((values > edge).sum())
