@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lmd.factors.factors import Factors
     from lmd.factors.svd import factors_of, randomised_factors
     from lmd.factors.truncated import truncate
-    from lmd.pipeline import decompose
+    from lmd.pipeline.decompose import decompose
     from lmd.report.page import write_page
     from lmd.sources.errors import UnreadableModelError, UnsafeModelError
     from lmd.sources.open_network import open_network
@@ -38,7 +38,7 @@ _HOMES = {
     "Factors": "lmd.factors.factors",
     "UnreadableModelError": "lmd.sources.errors",
     "UnsafeModelError": "lmd.sources.errors",
-    "decompose": "lmd.pipeline",
+    "decompose": "lmd.pipeline.decompose",
     "factors_of": "lmd.factors.svd",
     "open_network": "lmd.sources.open_network",
     "randomised_factors": "lmd.factors.svd",

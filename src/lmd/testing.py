@@ -18,7 +18,7 @@ from lmd.findings.analysis import Analysis, NotApplicable, run
 from lmd.findings.quantity import Measured, quantities_of
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.walk import walk
-from lmd.pipeline import decompose
+from lmd.pipeline.decompose import decompose
 from lmd.sources.loaders import Loader
 from lmd.sources.torch_module import from_module
 

@@ -18,7 +18,7 @@ import lmd.atlas.folder
 from lmd.atlas.atlas import Atlas
 from lmd.factors.factors import Factors
 from lmd.factors.truncated import truncate
-from lmd.pipeline import decompose
+from lmd.pipeline.decompose import decompose
 
 
 def network() -> nn.Module:

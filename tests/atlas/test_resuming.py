@@ -14,7 +14,7 @@ from torch import nn
 
 from lmd.atlas.atlas import Atlas
 from lmd.engines.local import Local
-from lmd.pipeline import decompose
+from lmd.pipeline.decompose import decompose
 
 LAYERS = 6
 

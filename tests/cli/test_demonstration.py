@@ -8,7 +8,7 @@ import torch
 from lmd.atlas.atlas import Atlas
 from lmd.cli.demonstration import run_demo
 from lmd.findings.manifold.projection import Projection
-from lmd.pipeline import decompose
+from lmd.pipeline.decompose import decompose
 from tests.cli.conftest import Lmd
 from tests.cli.documents import check_document, strict_json
 

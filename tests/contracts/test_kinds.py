@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lmd.pipeline import decompose
+from lmd.pipeline.decompose import decompose
 from lmd.testing import Example, check_kind
 from tests.examples import KINDS
 

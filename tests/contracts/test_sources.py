@@ -2,7 +2,7 @@
 
 import pytest
 
-from lmd.pipeline import decompose
+from lmd.pipeline.decompose import decompose
 from lmd.sources.inspection import inspect_model
 from lmd.testing import check_source
 from tests.examples import FORMATS, NETWORKS

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lmd.pipeline import decompose
+from lmd.pipeline.decompose import decompose
 from lmd.sources.open_network import open_network
 
 

@@ -178,6 +178,14 @@ def decompose(
     export: Annotated[
         list[str] | None, typer.Option(metavar="csv|parquet|json", help="Write the numbers too; may be repeated.")
     ] = None,
+    parts: Annotated[
+        bool, typer.Option("--parts/--no-parts", help="Rows for parts of layers too: heads, circuits, operators.")
+    ] = True,
+    distance: Annotated[int, typer.Option(help="Query minus key position, for heads with rotary positions.")] = 0,
+    fold_bias: Annotated[bool, typer.Option("--fold-bias", help="Take [W b] where a layer has a bias.")] = False,
+    fold_norm: Annotated[
+        bool, typer.Option("--fold-norm", help="Take W diag(gain) where a normalisation comes right before.")
+    ] = False,
     seed: Seed = 0,
     threads: Threads = None,
     device: Annotated[str, typer.Option(help="Where to compute; cpu is the only choice so far.")] = "cpu",
@@ -191,7 +199,7 @@ def decompose(
         rules = {"rank": rank, "energy": energy, "error": error}
         count = _vector_count(vectors, rules)
         from lmd.cli.progress import layer_progress
-        from lmd.pipeline import decompose as run
+        from lmd.pipeline.decompose import decompose as run
 
         with layer_progress(quiet=quiet) as progress:
             atlas = run(
@@ -205,6 +213,10 @@ def decompose(
                 vectors=count,
                 seed=seed,
                 kinds=_kinds(kind),
+                parts=parts,
+                distance=distance,
+                fold_bias=fold_bias,
+                fold_norm=fold_norm,
                 **rules,
             )
         # first what cannot be lost: an export may fail for want of a library or of space

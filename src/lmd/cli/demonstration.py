@@ -8,7 +8,7 @@ import typer
 
 from lmd.atlas.folder import write_bytes
 from lmd.demo import digits, train
-from lmd.pipeline import decompose
+from lmd.pipeline.decompose import decompose
 from lmd.report.page import write_page
 
 if TYPE_CHECKING:

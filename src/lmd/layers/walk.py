@@ -38,7 +38,8 @@ def walk(network: Network) -> Walk:
     for place, module in network.skeleton.named_modules():
         path = network.names.get(place, place)
         fresh = (row for row in _rows(module, path, network) if not taken >= set(row.loader.tensors))
-        rows = [_noted(row, readings.get(row.loader.tensors[0]), twins) for row in fresh]
+        own = network.readings.get(path)
+        rows = [_noted(row, own or readings.get(row.loader.tensors[0]), twins) for row in fresh]
         layers.extend(rows)
         taken.update(name for row in rows for name in row.loader.tensors)
         reasons.update(_reasons(module, path, network))

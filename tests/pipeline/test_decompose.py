@@ -21,7 +21,8 @@ from lmd.atlas.atlas import Atlas
 from lmd.engines.local import Engine
 from lmd.findings.analysis import NotApplicable
 from lmd.findings.manifold.projection import Projection
-from lmd.pipeline import Options, decompose
+from lmd.pipeline.decompose import decompose
+from lmd.pipeline.options import Options
 
 
 class Pickling:

@@ -1,7 +1,7 @@
 """The order of work: a model in, an atlas out."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from importlib.metadata import version
@@ -9,100 +9,29 @@ from pathlib import Path
 from platform import python_version
 from time import perf_counter
 from typing import Any
-from zlib import crc32
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from lmd.activations.activations import Activations, capture
 from lmd.atlas.atlas import Atlas, layer_file
-from lmd.atlas.entries import empty_entry, entry, failed_entry
 from lmd.atlas.folder import read_record, write_tensors
-from lmd.atlas.layer_record import Kept, LayerRecord, Stored, arrays_to_keep
+from lmd.atlas.layer_record import LayerRecord, Stored
 from lmd.atlas.resuming import checked_folder, prepare
 from lmd.atlas.stored import PENDING
 from lmd.engines.local import Engine, Local
-from lmd.factors.factors import Factors
-from lmd.factors.svd import factors_of
-from lmd.findings.analysis import Finding, analyses_of, run
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.walk import Walk, walk
-from lmd.linalg.threads import fitting_threads
+from lmd.pipeline.layer_task import LayerTask, record_of
+from lmd.pipeline.options import Options
 from lmd.sources.checksum import sha256_of_tensors
 from lmd.sources.coverage import Coverage, coverage_of
 from lmd.sources.network import Network
 from lmd.sources.open_network import open_network
 
-__all__ = ["Options", "decompose"]
+__all__ = ["decompose"]
 
 Progress = Callable[[int, int, str], None]
-
-_LAYER_FAULTS = (
-    ValueError,
-    RuntimeError,
-    TypeError,
-    KeyError,
-    OSError,
-    EOFError,
-    MemoryError,
-    ArithmeticError,
-    SafetensorError,
-)
-"""What a file, a matrix or a machine can do to one layer; it costs its row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What to compute for each layer.
-
-    Attributes:
-        vectors: how many leading singular triples to keep; None keeps all, 0 none.
-        rank: keep this many triples instead.
-        energy: or as many as hold this share of the squared Frobenius norm, in (0, 1].
-        error: or as many as leave at most this relative Frobenius error, in [0, 1).
-        layers: glob of layer names; the others are left out.
-        seed: of randomised decompositions.
-        kinds: glob of module paths to kind, for files whose names and shapes allow several readings.
-    """
-
-    vectors: int | None = 32
-    rank: int | None = None
-    energy: float | None = None
-    error: float | None = None
-    layers: str = "*"
-    seed: int = 0
-    kinds: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuse what contradicts itself before any work is done."""
-        rules = {k: getattr(self, k) for k in ("rank", "energy", "error") if getattr(self, k) is not None}
-        if len(rules) > 1:
-            raise ValueError(f"{' and '.join(rules)} exclude each other; choose one way to truncate.")
-        if self.rank is not None and self.rank < 1:
-            raise ValueError(f"rank={self.rank} must be at least 1; leave it out to keep the leading 32 triples.")
-        if self.vectors is not None and self.vectors < 0:
-            raise ValueError(f"vectors={self.vectors} must be 0 or more, or None for all.")
-        if self.energy is not None and not 0 < self.energy <= 1:
-            raise ValueError(f"energy={self.energy} must be above 0 and at most 1: the share of ||W||_F^2 to keep.")
-        if self.error is not None and not 0 <= self.error < 1:
-            raise ValueError(
-                f"error={self.error} must be at least 0 and below 1: the relative Frobenius error to allow."
-            )
-
-    def truncation(self, full: int) -> dict[str, Any]:
-        """The arguments ``factors_of`` takes for a layer of this full rank; ``rank`` is a ceiling."""
-        if self.rank is not None:
-            return {"rank": min(self.rank, full)}
-        rules = {k: getattr(self, k) for k in ("energy", "error") if getattr(self, k) is not None}
-        return rules or {"vectors": self.vectors}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Task:
-    layer: LayerMatrix
-    options: Options
-    activations: Activations | None
 
 
 def decompose(  # noqa: PLR0913 - the documented options of the main call, keyword-only
@@ -161,11 +90,11 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
     folder = checked_folder(out, resume=resume, force=force)
     network = open_network(model, kinds=chosen.kinds, builder=builder)
-    network = replace(network, name=name or network.name)
+    network = replace(network, name=name or network.name, wishes=chosen.wishes)
     found = walk(network)
     layers = _selected(found.layers, chosen.layers)
     seen = _activations(network, layers, data, labels)
-    tasks = [_Task(layer, chosen, seen.get(layer.name)) for layer in layers]
+    tasks = [LayerTask(layer, chosen, seen.get(layer.name)) for layer in layers]
     provenance = {**_provenance(network, chosen, started), "builder": builder, "data": _fingerprint(data, labels)}
     head = Atlas(
         _described(network, picture),
@@ -177,7 +106,7 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     )
     if folder:
         prepare(folder, head, [layer.name for layer in layers], resume=resume)
-    results = (engine or Local()).map(_record, tasks) if not folder else _saved(folder, tasks, engine or Local())
+    results = (engine or Local()).map(record_of, tasks) if not folder else _saved(folder, tasks, engine or Local())
     records = tuple(_watched(results, len(tasks), progress))
     took = {**provenance, "seconds": round(perf_counter() - clock, 3)}
     atlas = replace(
@@ -242,29 +171,6 @@ def _refuse_types(model: object, data: object) -> None:
         raise TypeError(f"data is of type {type(data).__name__}; give one torch.Tensor, examples along its first axis.")
 
 
-def _record(task: _Task) -> LayerRecord:
-    layer = task.layer
-    if 0 in layer.shape:
-        return LayerRecord(empty_entry(layer), Kept({}))
-    generator = torch.Generator().manual_seed(task.options.seed + crc32(layer.name.encode()))
-    try:
-        with fitting_threads(layer.shape):
-            factors = factors_of(layer, generator=generator, **task.options.truncation(layer.full_rank))
-        findings = list(_findings(layer, factors, task.activations))
-        return LayerRecord(entry(layer, factors, findings), Kept(arrays_to_keep(factors, findings)))
-    except _LAYER_FAULTS as fault:
-        return LayerRecord(failed_entry(layer, f"{type(fault).__name__}: {fault}"), Kept({}))
-
-
-def _findings(layer: LayerMatrix, factors: Factors, activations: Activations | None) -> Iterator[Finding]:
-    forms = [form for form in type(layer).__mro__ if issubclass(form, LayerMatrix)]
-    given: dict[type, Any] = {Factors: factors, **dict.fromkeys(forms, layer)}
-    if activations is not None:
-        given[Activations] = activations
-    for chosen in analyses_of(layer):
-        yield run(chosen, factors.layer, given)
-
-
 def _fingerprint(data: Tensor | None, labels: Tensor | None) -> str | None:
     given = {name: tensor for name, tensor in (("data", data), ("labels", labels)) if tensor is not None}
     return sha256_of_tensors(given) if given else None
@@ -298,10 +204,10 @@ def _left_out(found: Walk, layers: tuple[LayerMatrix, ...]) -> dict[str, str]:
     return {name: "left out by the choice of layers" for layer in others for name in layer.loader.tensors}
 
 
-def _saved(folder: Path, tasks: list[_Task], engine: Engine) -> Iterator[LayerRecord]:
+def _saved(folder: Path, tasks: list[LayerTask], engine: Engine) -> Iterator[LayerRecord]:
     paths = [folder / layer_file(index, task.layer.name) for index, task in enumerate(tasks)]
     done = {path: entry for path in paths if (entry := read_record(path)) is not None}
-    fresh = iter(engine.map(_record, [task for path, task in zip(paths, tasks, strict=True) if path not in done]))
+    fresh = iter(engine.map(record_of, [task for path, task in zip(paths, tasks, strict=True) if path not in done]))
     for path in paths:
         if path in done:
             yield LayerRecord(done[path], Stored(path))

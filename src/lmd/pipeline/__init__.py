@@ -1,0 +1,1 @@
+"""The order of work: a model in, an atlas out."""

@@ -1,0 +1,67 @@
+"""The unit of work: one layer to its record."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import torch
+from safetensors import SafetensorError
+
+from lmd.activations.activations import Activations
+from lmd.atlas.entries import empty_entry, entry, failed_entry
+from lmd.atlas.layer_record import Kept, LayerRecord, arrays_to_keep
+from lmd.factors.factors import Factors
+from lmd.factors.svd import factors_of
+from lmd.findings.analysis import Finding, analyses_of, run
+from lmd.layers.layer_matrix import LayerMatrix
+from lmd.linalg.threads import fitting_threads
+from lmd.pipeline.options import Options
+
+__all__ = ["LayerTask", "record_of"]
+
+_LAYER_FAULTS = (
+    ValueError,
+    RuntimeError,
+    TypeError,
+    KeyError,
+    OSError,
+    EOFError,
+    MemoryError,
+    ArithmeticError,
+    SafetensorError,
+)
+"""What a file, a matrix or a machine can do to one layer; it costs its row."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerTask:
+    """A layer, what to compute, and what it saw."""
+
+    layer: LayerMatrix
+    options: Options
+    activations: Activations | None
+
+
+def record_of(task: LayerTask) -> LayerRecord:
+    """Decompose one layer and ask every question about it; a fault costs its row."""
+    layer = task.layer
+    if 0 in layer.shape:
+        return LayerRecord(empty_entry(layer), Kept({}))
+    generator = torch.Generator().manual_seed(task.options.seed + crc32(layer.name.encode()))
+    try:
+        with fitting_threads(layer.shape):
+            factors = factors_of(layer, generator=generator, **task.options.truncation(layer.full_rank))
+        findings = list(_findings(layer, factors, task.activations))
+        return LayerRecord(entry(layer, factors, findings), Kept(arrays_to_keep(factors, findings)))
+    except _LAYER_FAULTS as fault:
+        return LayerRecord(failed_entry(layer, f"{type(fault).__name__}: {fault}"), Kept({}))
+
+
+def _findings(layer: LayerMatrix, factors: Factors, activations: Activations | None) -> Iterator[Finding]:
+    forms = [form for form in type(layer).__mro__ if issubclass(form, LayerMatrix)]
+    given: dict[type, Any] = {Factors: factors, **dict.fromkeys(forms, layer)}
+    if activations is not None:
+        given[Activations] = activations
+    for chosen in analyses_of(layer):
+        yield run(chosen, factors.layer, given)
