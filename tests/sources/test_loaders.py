@@ -4,10 +4,10 @@ import pickle
 
 import pytest
 import torch
-from torch.nn.utils import parametrize
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from torch.nn.utils import parametrize
 
 from lmd.sources.loaders import Combined, Evaluated, FileTensor, Held, Loader, SafetensorsTensor
 
