@@ -67,7 +67,7 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
     """Let a model be run, and put its modes and its buffers back where they were."""
     modes = {module: module.training for module in model.modules()}
     buffers = {module: dict(module._buffers) for module in model.modules()}
-    numbers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    numbers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]
     try:
         yield
     finally:
@@ -75,8 +75,9 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
             module.training = mode
             module._buffers.update(buffers[module])
         with torch.no_grad():
-            for buffer, before in numbers:
-                buffer.copy_(before)
+            for buffer, version, before in numbers:
+                if buffer._version != version:
+                    buffer.copy_(before)
 
 
 def _keep(seen: dict[str, tuple[Tensor, Tensor]], path: str) -> Any:

@@ -128,7 +128,8 @@ def _finding(finding: Mapping[str, Any], reasons: dict[str, int], *, drawn: bool
     value, baseline = _short(value, drawn=drawn), _short(baseline, drawn=drawn)
     direction = _DIRECTIONS.index(finding.get("direction") or "exact")
     row = [value, baseline, compact(finding.get("error"), 2), direction, reason]
-    while row and row[-1] in (None, 0) and len(row) > 1:
+    # of a value and a baseline 0 says something
+    while len(row) > 1 and (row[-1] is None or (row[-1] == 0 and len(row) > 2)):
         row.pop()
     return row
 

@@ -80,11 +80,12 @@ def _wrapped(module: nn.Module) -> str | None:
 
 def _without_wrappers(module: nn.Module) -> Callable[[str], str]:
     """From names in a live module to those without its wrappers, which are the names in its files."""
-    found = {path: inner for path, m in module.named_modules() if (inner := _wrapped(m)) is not None}
+    # in a file a child called `module` may be anything, one called `_orig_mod` is what torch.compile made
+    found = [path for path, m in module.named_modules() if _wrapped(m) == "_orig_mod"]
 
     def plain(name: str) -> str:
         for path in sorted(found, key=len, reverse=True):
-            inside = f"{path}.{found[path]}"
+            inside = f"{path}._orig_mod"
             if name == inside or name.startswith(f"{inside}."):
                 name = path + name[len(inside) :]
         return name
