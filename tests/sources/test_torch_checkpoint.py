@@ -270,9 +270,9 @@ def test_whole_modules_are_refused(tmp_path: Path, zipped: bool) -> None:
 
 def test_only_an_optimiser_is_no_network(tmp_path: Path) -> None:
     optimiser = torch.optim.SGD(network().parameters(), lr=0.1, momentum=0.9)
-    with pytest.raises(UnreadableModelError, match="none of a network"):
+    with pytest.raises(UnreadableModelError, match="and no network"):
         torch_checkpoint.read(saved(tmp_path, optimiser.state_dict()))
-    with pytest.raises(UnreadableModelError, match="none of a network"):
+    with pytest.raises(UnreadableModelError, match="and no network"):
         torch_checkpoint.read(saved(tmp_path, {"epoch": 3}))
 
 

@@ -18,7 +18,7 @@ from lmd.report.tables import coverage_html, glossary_html, overview_html, prove
 __all__ = ["render_page", "write_page"]
 
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
-_SCRIPTS = ("page.js", "charts.js", "clouds.js", "heads.js", "planes.js", "cards.js", "start.js")
+_SCRIPTS = ("page.js", "charts.js", "clouds.js", "heads.js", "planes.js", "waves.js", "cards.js", "start.js")
 
 
 def write_page(

@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from lmd.report.figures.convolutions import wave_pictures
 from lmd.report.figures.drawing import Layer, figures
 from lmd.report.figures.eigenvalues import eigenvalue_planes
 from lmd.report.figures.heads import head_grids
@@ -49,6 +50,7 @@ def payload(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, ND
     indices: dict[tuple[int, ...], int] = {}
     points = min(_MOST_POINTS, max(_FEWEST_POINTS, _CURVE_BUDGET // (6 * 6 * max(len(layers), 1))))
     held = [arrays(layer["name"]) for layer in layers]
+    rows = [(index, layer, found) for index, (layer, found) in enumerate(zip(layers, held, strict=True))]
     glossary = document.get("glossary", {})
     return {
         "keys": keys,
@@ -62,7 +64,8 @@ def payload(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, ND
         "indices": list(indices),
         "figures": {key: figure.said() for key, figure in figures().items()},
         "heads": head_grids(layers),
-        "planes": eigenvalue_planes((i, *pair) for i, pair in enumerate(zip(layers, held, strict=True))),
+        "waves": wave_pictures(rows),
+        "planes": eigenvalue_planes(rows),
         "clouds": clouds(enumerate(held)),
         "pictures": pictures(document, arrays),
     }

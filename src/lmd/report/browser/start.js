@@ -52,6 +52,7 @@ startTheme();
 startDepth();
 startHeads();
 startPlanes();
+startWaves();
 startClouds();
 startPictures();
 startCards();
