@@ -85,6 +85,8 @@ def _vector_reason(name: str, shape: tuple[int, ...]) -> str:
         return "a single number, no matrix"
     if "bias" in name.rpartition(".")[2]:
         return "a bias: it shifts, it is no linear map"
+    if "lora_magnitude_vector" in name:
+        return "DoRA's magnitudes: they rescale the outputs of the changed layer, whose whole update needs the base"
     return f"1-d: if it is a normalisation, say --kind '{name.rpartition('.')[0] or name}=diagonal'"
 
 
@@ -94,6 +96,7 @@ def mapped_names(readings: Iterable[Reading], names: Collection[str]) -> set[str
     found: set[str] = set()
     for reading in readings:
         for role, name in reading.roles.items():
-            if "weight" in role and role not in ("weight_u",):
+            of_an_adapter = reading.kind == "adapter" and role != "lora_magnitude_vector"
+            if of_an_adapter or ("weight" in role and role not in ("weight_u",)):
                 found.update(effective.get(name, (name,)))
     return found & set(names)
