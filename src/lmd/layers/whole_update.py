@@ -39,7 +39,7 @@ def rescaled_update(row: MagnitudeUpdate, base: LayerMatrix) -> LayerMatrix:
     loader = Combined(form, (row.loader, row.magnitude, Borrowed(base.loader)), row.shape)
     note = f"DoRA's whole update, each output rescaled to its magnitude; {row.note.partition('; ')[2]}"
     name = f"{place}difference{which}"
-    return Update(name, "difference", row.shape, loader, view_of=row.name, note=note, base=base)
+    return Update(name, "difference", row.shape, loader, note=note, base=base)
 
 
 def _rescaled(

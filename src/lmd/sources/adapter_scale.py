@@ -45,7 +45,9 @@ def _unwrapped(record: TensorRecord) -> TensorRecord:
     if not record.name.startswith(_WRAPPER):
         return record
     return replace(
-        record, name=record.name.removeprefix(_WRAPPER), tied_to=record.tied_to.removeprefix(_WRAPPER),
+        record,
+        name=record.name.removeprefix(_WRAPPER),
+        tied_to=record.tied_to.removeprefix(_WRAPPER),
         file_name=record.file_name or record.name,
     )
 
@@ -120,8 +122,10 @@ def _matched(config: Mapping[str, Any], key: str, target: str) -> tuple[float | 
 
 def _costly(pattern: str) -> bool:
     """Whether matching could take more than polynomial time: a file must not be able to stop us."""
-    return len(pattern) > _LONGEST_PATTERN or sum(pattern.count(sign) for sign in "*+{?") > _MOST_REPETITIONS or (
-        re.search(r"\)[*+{]", pattern) is not None
+    return (
+        len(pattern) > _LONGEST_PATTERN
+        or sum(pattern.count(sign) for sign in "*+{?") > _MOST_REPETITIONS
+        or (re.search(r"\)[*+{]", pattern) is not None)
     )
 
 

@@ -71,7 +71,7 @@ def _account(
         return TensorCoverage(name, shape, record.elements, "failed", failed[name])
     if name in decomposed:
         return TensorCoverage(name, shape, record.elements, "decomposed")
-    if len(shape) < 2:
+    if len(shape) < 2 or _is_magnitude(name):
         reason = record.reason or reasons.get(name) or _vector_reason(name, shape)
         return TensorCoverage(name, shape, record.elements, "vector", reason)
     if 0 in shape:
@@ -80,12 +80,17 @@ def _account(
     return TensorCoverage(name, shape, record.elements, "unsupported", reason)
 
 
+def _is_magnitude(name: str) -> bool:
+    # of a convolution it is stored with as many axes as the kernel
+    return "lora_magnitude_vector" in name
+
+
 def _vector_reason(name: str, shape: tuple[int, ...]) -> str:
     if not shape:
         return "a single number, no matrix"
     if "bias" in name.rpartition(".")[2]:
         return "a bias: it shifts, it is no linear map"
-    if "lora_magnitude_vector" in name:
+    if _is_magnitude(name):
         return "DoRA's magnitudes: they rescale the outputs of the changed layer, whose whole update needs the base"
     return f"1-d: if it is a normalisation, say --kind '{name.rpartition('.')[0] or name}=diagonal'"
 
