@@ -1,19 +1,23 @@
 """A network's layers against those of another one of equal structure: what one has and the other has not."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from lmd.layers.against_base import AgainstBase, Update, with_base
 from lmd.layers.layer_matrix import LayerMatrix, as_stored, transposed
+from lmd.layers.registry import matrices_of
 from lmd.layers.thin_product import ThinProduct
-from lmd.layers.walk import Walk
+from lmd.layers.walk import Walk, walk
 from lmd.layers.whole_update import MagnitudeUpdate, rescaled_update
 from lmd.sources.derived_loaders import Borrowed, Difference, Missing, Transposed
 from lmd.sources.loaders import Combined, Loader
+from lmd.sources.network import Network
 
 __all__ = ["Unpaired", "compared"]
 
@@ -32,7 +36,7 @@ class Unpaired(LayerMatrix):
     reason: str = field(kw_only=True)
 
 
-def compared(found: Walk, base: Walk) -> Walk:
+def compared(found: Walk, base: Network) -> Walk:
     """The rows of a network as differences from those of ``base``; adapters stay, with the layer they change beside.
 
     Rows are matched by name, as their module is called without what peft puts around it. Parts of layers are left out.
@@ -43,9 +47,10 @@ def compared(found: Walk, base: Walk) -> Walk:
     Raises:
         ValueError: the two have no layer in common.
     """
-    theirs = {_plain(row.name): row for row in base.layers if row.view_of is None}
+    theirs = {_plain(row.name): row for row in walk(base).layers if row.view_of is None}
     mine = [row for row in found.layers if row.view_of is None]
-    rows = [row for own in mine for row in _against(own, theirs)]
+    targets = _targets(base) if any(row.kind == "adapter" for row in mine) else {}
+    rows = [row for own in mine for row in _against(own, theirs, targets)]
     if mine and all(isinstance(row, Unpaired) for row in rows):
         raise ValueError(
             f"the base has none of the {len(mine)} layers, whose names look like {mine[0].name!r}; its own look like "
@@ -58,16 +63,27 @@ def compared(found: Walk, base: Walk) -> Walk:
     return Walk((*rows, *missing), found.reasons)
 
 
+def _targets(base: Network) -> Rows:
+    """What adapters may change: the first row of each module by itself, whatever a parent makes of its tensors."""
+    found: dict[str, LayerMatrix] = {}
+    for place, module in base.skeleton.named_modules():
+        path = base.names.get(place, place)
+        with suppress(KeyError):  # a tensor that the file leaves out
+            rows = (row for row in matrices_of(module, path, base) if row.view_of is None)
+            found.update({_plain(path): row for row in islice(rows, 1)})
+    return found
+
+
 def _plain(name: str) -> str:
     return name.removeprefix("base_model.model.").replace(".base_layer", "")
 
 
-def _against(row: LayerMatrix, theirs: Rows) -> Iterator[LayerMatrix]:
+def _against(row: LayerMatrix, theirs: Rows, targets: Rows) -> Iterator[LayerMatrix]:
     if isinstance(row, AgainstBase):
         yield row
         return
     name = _plain(row.name)
-    target = theirs.get(name.rpartition("adapter")[0].rstrip(".") or "weight") if row.kind == "adapter" else None
+    target = targets.get(name.rpartition("adapter")[0].rstrip(".")) if row.kind == "adapter" else None
     if target is not None and target.shape == row.shape:
         yield with_base(row, target)
         if isinstance(row, MagnitudeUpdate):

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from lmd.layers.differences import compared
-from lmd.layers.walk import Walk, walk
+from lmd.layers.walk import Walk
 from lmd.sources.network import Network
 from lmd.sources.open_network import open_network
 
@@ -32,4 +32,4 @@ def against_base(
     other = open_network(base)
     other = replace(other, wishes=replace(network.wishes, parts=False), input_sizes=network.input_sizes)
     known = {"name": other.name, "source": other.source, "sha256": other.sha256}
-    return compared(found, walk(other)), known
+    return compared(found, other), known
