@@ -171,7 +171,7 @@ def test_modules_saved_whole_are_rows_and_differences(tmp_path: Path) -> None:
         for parameter in model.base_model.model.emb.parameters():
             parameter += 1.0
     atlas = decompose(saved(model, tmp_path), base=base)
-    assert [(r.name, r.entry["kind"]) for r in atlas.layers] == [("emb", "difference"), ("conv.adapter", "adapter")]
+    assert [(r.name, r.entry["kind"]) for r in atlas.layers] == [("conv.adapter", "adapter"), ("emb", "difference")]
     # a matrix of ones
     assert atlas.factors("emb").S[0].item() == pytest.approx(240**0.5, rel=1e-6)
 

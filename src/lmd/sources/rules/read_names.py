@@ -38,7 +38,12 @@ def read_names(
     evidence = evidence_of(modules, first, ordered=ordered)
     readings = tuple(_among(index, evidence) for index in range(len(modules)))
     read = (r for r in overridden(readings, modules, kinds or {}) if r is not None and r.kind != "vector")
-    return (*adapters, *read)
+    return _in_order((*adapters, *read), records) if adapters else tuple(read)
+
+
+def _in_order(readings: Sequence[Reading], records: Sequence[TensorRecord]) -> tuple[Reading, ...]:
+    place = {record.name: index for index, record in enumerate(records)}
+    return tuple(sorted(readings, key=lambda r: min(place.get(name, len(place)) for name in r.roles.values())))
 
 
 def _among(index: int, evidence: Evidence) -> Reading | None:
