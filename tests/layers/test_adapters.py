@@ -143,9 +143,9 @@ def test_a_state_dict_of_the_whole_live_model_gives_base_and_adapters(tmp_path: 
     model = adapted(Net(), LoraConfig(r=3, lora_alpha=3, target_modules=["fc"]))
     torch.save(model.state_dict(), tmp_path / "whole.pt")
     atlas = decompose(tmp_path / "whole.pt")
-    assert [record.name for record in atlas.layers if "fc" in record.name] == [
+    assert {record.name for record in atlas.layers if "fc" in record.name} == {
         *("fc.adapter", "fc.base_layer", "block.fc.adapter", "block.fc.base_layer")
-    ]
+    }
     live = decompose(model).layer("base_model.model.fc.adapter").arrays()["spectrum"]
     assert torch.equal(atlas.layer("fc.adapter").arrays()["spectrum"], live)
     assert atlas.coverage.accounted == 1.0
@@ -171,7 +171,7 @@ def test_modules_saved_whole_are_rows_and_differences(tmp_path: Path) -> None:
         for parameter in model.base_model.model.emb.parameters():
             parameter += 1.0
     atlas = decompose(saved(model, tmp_path), base=base)
-    assert [(r.name, r.entry["kind"]) for r in atlas.layers] == [("conv.adapter", "adapter"), ("emb", "difference")]
+    assert {r.name: r.entry["kind"] for r in atlas.layers} == {"conv.adapter": "adapter", "emb": "difference"}
     # a matrix of ones
     assert atlas.factors("emb").S[0].item() == pytest.approx(240**0.5, rel=1e-6)
 

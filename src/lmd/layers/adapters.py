@@ -154,7 +154,7 @@ def _kronecker(*tensors: Tensor, roles: tuple[str, ...], scale: float) -> Tensor
 def _kron_of_a_row(*tensors: Tensor, roles: tuple[str, ...], scale: float) -> Tensor:
     first, second = _factors(tensors, roles)
     out = first.shape[0] * second.shape[0]
-    return (scale * torch.kron(first, second)).reshape(out, -1)
+    return (scale * torch.kron(first.contiguous(), second.contiguous())).reshape(out, -1)
 
 
 def _factors(tensors: tuple[Tensor, ...], roles: tuple[str, ...]) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from lmd.layers.layer_matrix import LayerMatrix
+from lmd.linalg.kronecker import kronecker_product
 
 __all__ = ["KroneckerProduct", "side_by_side"]
 
@@ -43,7 +44,7 @@ class KroneckerProduct(LayerMatrix):
 
     def load(self) -> Shaped[Tensor, "out in"]:
         """The product, in float64."""
-        return torch.kron(*self.parts())
+        return kronecker_product(*self.parts())
 
     def panels(self) -> Iterator[Shaped[Tensor, "out in"]]:
         """The product in one piece."""

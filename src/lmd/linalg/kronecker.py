@@ -7,7 +7,13 @@ from torch import Tensor
 from lmd.linalg.thin_svd import thin_svd
 from lmd.linalg.triples import Triples, signed_triples
 
-__all__ = ["kronecker_svd"]
+__all__ = ["kronecker_product", "kronecker_svd"]
+
+
+def kronecker_product(F: Float64[Tensor, "a b"], G: Float64[Tensor, "c d"]) -> Float64[Tensor, "ac bd"]:
+    """``F (x) G``, whatever the strides of the factors, some of which ``torch.kron`` refuses."""
+    blocks = F[:, None, :, None] * G[None, :, None, :]
+    return blocks.reshape(F.shape[0] * G.shape[0], F.shape[1] * G.shape[1])
 
 
 def kronecker_svd(
