@@ -169,7 +169,7 @@ def test_modules_saved_whole_are_rows_and_differences(tmp_path: Path) -> None:
     model = adapted(copy.deepcopy(base), LoraConfig(r=2, target_modules=["conv"], modules_to_save=["emb"]))
     with torch.no_grad():
         for parameter in model.base_model.model.emb.parameters():
-            parameter += 1.0
+            parameter.add_(1.0)
     atlas = decompose(saved(model, tmp_path), base=base)
     assert {r.name: r.entry["kind"] for r in atlas.layers} == {"conv.adapter": "adapter", "emb": "difference"}
     # a matrix of ones
@@ -214,3 +214,21 @@ def test_what_is_no_adapter_that_we_know_is_accounted_for(tmp_path: Path) -> Non
     atlas = decompose(tmp_path)
     assert "fc.adapter" not in {record.name for record in atlas.layers}
     assert atlas.coverage.accounted == 1.0
+
+
+def test_folders_of_base_and_adapter_agree_with_modules(tmp_path: Path) -> None:
+    """The trunk's own file leaves out the prefix that the adapter's names have."""
+    base = gpt2()
+    model = adapted(copy.deepcopy(base), LoraConfig(r=2, lora_alpha=3, target_modules=["c_attn"], use_dora=True))
+    folder = saved(model, tmp_path / "adapter")
+    base.save_pretrained(tmp_path / "base")
+    base.transformer.save_pretrained(tmp_path / "trunk")
+    ours = decompose(folder, base=base)
+    for other in ("base", "trunk"):
+        read = decompose(folder, base=tmp_path / other)
+        assert [r.name for r in read.layers] == [
+            "transformer.h.0.attn.c_attn.adapter",
+            "transformer.h.0.attn.c_attn.difference",
+        ]
+        for mine, theirs in zip(ours.layers, read.layers, strict=True):
+            assert mine.entry["findings"] == theirs.entry["findings"]

@@ -31,7 +31,7 @@ def moved(module: nn.Module, step: float = 0.1) -> nn.Module:
     generator = torch.Generator().manual_seed(17)
     with torch.no_grad():
         for parameter in other.parameters():
-            parameter += step * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(step * torch.randn(parameter.shape, generator=generator))
     return other
 
 

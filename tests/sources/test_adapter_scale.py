@@ -38,8 +38,10 @@ WRONG = {
     "two kernels": {"q.lora_A.weight": (4, 3, 3, 3), "q.lora_B.weight": (6, 4, 3, 3)},
     "a factor of LoKr missing": {"q.lokr_w1": (2, 3), "q.lokr_w2_a": (4, 2)},
     "LoHa of two shapes": {
-        **{"q.hada_w1_a": (6, 2), "q.hada_w1_b": (2, 8)},
-        **{"q.hada_w2_a": (6, 2), "q.hada_w2_b": (2, 9)},
+        "q.hada_w1_a": (6, 2),
+        "q.hada_w1_b": (2, 8),
+        "q.hada_w2_a": (6, 2),
+        "q.hada_w2_b": (2, 9),
     },
 }
 
@@ -111,3 +113,30 @@ def test_the_header_tells_what_decomposing_finds(tmp_path: Path) -> None:
         t.name: t.status for t in found.coverage.tensors
     }
     assert found.facts["adapter_config"] == {"r": 4, "lora_alpha": 8, "peft_type": "LORA"}
+
+
+def test_trainers_of_image_models_keep_alpha_as_a_tensor(tmp_path: Path) -> None:
+    down, up = torch.randn(4, 3, 3, 3, dtype=torch.float64), torch.randn(6, 4, 1, 1, dtype=torch.float64)
+    w1, a, b = torch.randn(2, 3), torch.randn(4, 2), torch.randn(2, 5)
+    tensors = {
+        "unet.x.lora_down.weight": down,
+        "unet.x.lora_up.weight": up,
+        "unet.x.alpha": torch.tensor(6.0),
+        "unet.y.lokr_w1": w1,
+        "unet.y.lokr_w2_a": a,
+        "unet.y.lokr_w2_b": b,
+        "unet.y.alpha": torch.tensor(3.0),
+    }
+    save_file(tensors, tmp_path / "style.safetensors")
+    atlas = decompose(tmp_path / "style.safetensors")
+    updates = {
+        "unet.x.adapter": 1.5 * up.flatten(1) @ down.flatten(1),
+        "unet.y.adapter": 1.5 * torch.kron(w1.double(), a.double() @ b.double()),
+    }
+    assert {record.name for record in atlas.layers} == set(updates)
+    for record in atlas.layers:
+        found = record.arrays()["spectrum"]
+        reference = torch.linalg.svdvals(updates[record.name])
+        assert (found - reference[: found.numel()]).abs().max() < 1e-12
+        assert record.entry["confidence"] == "declared"
+    assert atlas.coverage.decomposed == 1.0

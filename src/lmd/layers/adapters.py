@@ -42,7 +42,12 @@ def stored_adapter(module: AdapterSkeleton, path: str, network: Network) -> Iter
     """The update ``(out, in)`` that one adapter of a file makes, the scale of its settings included."""
     (one,) = adapters_among({name: network.loader(name).shape for name in module.roles.values()})
     config: Any = network.facts.get("adapter_config") or {}
-    scale, words = scale_of(one, config)
+    # alpha as a tensor is read when the factors are
+    scale, words = (
+        scale_of(one, config)
+        if "alpha" not in one.roles
+        else (1.0 / one.rank, f"scale alpha/{one.rank}, alpha from the file")
+    )
     experts = one.rank // max(configured_rank(one, config), 1) if config.get("target_parameters") else 1
     yield from _rows(one, _Setting(path, scale, words, max(experts, 1)), network)
 
@@ -88,7 +93,7 @@ def _rows(one: AdapterTensors, setting: _Setting, network: Network) -> Iterator[
 
 def _lora(one: AdapterTensors, setting: _Setting, network: Network) -> LayerMatrix:
     first, second = ("lora_embedding_A", "lora_embedding_B") if one.embedding else ("lora_A", "lora_B")
-    parts = (network.loader(one.roles[second]), network.loader(one.roles[first]))
+    parts = tuple(network.loader(one.roles[role]) for role in (second, first, "alpha") if role in one.roles)
     (out, inn), rank = one.shape, one.rank
     form = partial(_thin, scale=setting.scale, groups=one.groups)
     loader = Combined(form, parts, (out + inn, rank))
@@ -102,7 +107,8 @@ def _lora(one: AdapterTensors, setting: _Setting, network: Network) -> LayerMatr
     )
 
 
-def _thin(B: Tensor, A: Tensor, *, scale: float, groups: int) -> Tensor:
+def _thin(B: Tensor, A: Tensor, *alpha: Tensor, scale: float, groups: int) -> Tensor:
+    scale *= alpha[0].item() if alpha else 1.0
     L = B.double().flatten(1)
     if groups > 1:
         L = torch.block_diag(*L.chunk(groups))
@@ -126,7 +132,7 @@ def _thin_of_expert(B: Tensor, A: Tensor, *, scale: float, expert: int, experts:
 
 
 def _lokr(one: AdapterTensors, setting: _Setting, network: Network) -> LayerMatrix:
-    roles = tuple(role for role in one.roles if role.startswith("lokr_"))
+    roles = tuple(role for role in one.roles if role.startswith(("lokr_", "alpha")))
     parts = tuple(network.loader(one.roles[role]) for role in roles)
     if len(one.shapes.get("lokr_w2", ())) == 3:
         # peft multiplies the kernel positions of one dimension with the inputs of the first factor
@@ -159,7 +165,7 @@ def _kron_of_a_row(*tensors: Tensor, roles: tuple[str, ...], scale: float) -> Te
 
 def _factors(tensors: tuple[Tensor, ...], roles: tuple[str, ...]) -> tuple[Tensor, Tensor]:
     given = {role: tensor.double() for role, tensor in zip(roles, tensors, strict=True)}
-    return _side(given, "lokr_w1", None), _side(given, "lokr_w2", given.get("lokr_t2"))
+    return given.get("alpha", 1.0) * _side(given, "lokr_w1", None), _side(given, "lokr_w2", given.get("lokr_t2"))
 
 
 def _side(given: Mapping[str, Tensor], stem: str, core: Tensor | None) -> Tensor:
@@ -173,7 +179,7 @@ def _side(given: Mapping[str, Tensor], stem: str, core: Tensor | None) -> Tensor
 
 
 def _loha(one: AdapterTensors, setting: _Setting, network: Network) -> LayerMatrix:
-    roles = tuple(role for role in one.roles if role.startswith("hada_"))
+    roles = tuple(role for role in one.roles if role.startswith(("hada_", "alpha")))
     parts = tuple(network.loader(one.roles[role]) for role in roles)
     loader = Combined(partial(_elementwise, roles=roles, scale=setting.scale), parts, one.shape)
     note = f"LoHa: two products of rank {one.rank}, multiplied element by element; {setting.note}"
@@ -183,7 +189,7 @@ def _loha(one: AdapterTensors, setting: _Setting, network: Network) -> LayerMatr
 def _elementwise(*tensors: Tensor, roles: tuple[str, ...], scale: float) -> Tensor:
     given = {role: tensor.double() for role, tensor in zip(roles, tensors, strict=True)}
     first, second = (_side(given, f"hada_w{n}", given.get(f"hada_t{n}")) for n in (1, 2))
-    return scale * first * second
+    return given.get("alpha", 1.0) * scale * first * second
 
 
 _BUILDERS: Mapping[str, Callable[[AdapterTensors, _Setting, Network], LayerMatrix]] = {

@@ -1,6 +1,6 @@
 """A network's layers against those of another one of equal structure: what one has and the other has not."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -47,9 +47,11 @@ def compared(found: Walk, base: Network) -> Walk:
     Raises:
         ValueError: the two have no layer in common.
     """
-    theirs = {_plain(row.name): row for row in walk(base).layers if row.view_of is None}
     mine = [row for row in found.layers if row.view_of is None]
-    targets = _targets(base) if any(row.kind == "adapter" for row in mine) else {}
+    changed = {_target(row) for row in mine if row.kind == "adapter"}
+    targets = _aligned(_targets(base), changed) if changed else {}
+    whole = {_plain(row.name): row for row in walk(base).layers if row.view_of is None}
+    theirs = _aligned(whole, {_plain(row.name) for row in mine if row.kind != "adapter"})
     rows = [row for own in mine for row in _against(own, theirs, targets)]
     if mine and all(isinstance(row, Unpaired) for row in rows):
         raise ValueError(
@@ -57,10 +59,26 @@ def compared(found: Walk, base: Network) -> Walk:
             f"{next(iter(theirs), 'nothing')!r}; give the model that this one was trained from."
         )
     # of its base, a set of adapters changes a few layers only
-    adapts = any(row.kind == "adapter" for row in mine)
     met = {_plain(row.name) for row in mine}
-    missing = [] if adapts else [_absent(row) for name, row in theirs.items() if name not in met]
+    missing = [] if changed else [_absent(row) for name, row in theirs.items() if name not in met]
     return Walk((*rows, *missing), found.reasons)
+
+
+def _target(row: LayerMatrix) -> str:
+    return _plain(row.name).rpartition("adapter")[0].rstrip(".")
+
+
+def _aligned(theirs: Rows, wanted: Set[str]) -> Rows:
+    """The same rows, under names with one more or one less prefix where no name fits as it is.
+
+    A model with a head holds its trunk under a prefix that the trunk's own file leaves out.
+    """
+    if not wanted or wanted & set(theirs):
+        return theirs
+    prefixes = sorted({f"{name.partition('.')[0]}." for name in (*wanted, *theirs) if "." in name})
+    longer = ({prefix + name: row for name, row in theirs.items()} for prefix in prefixes)
+    shorter = ({name.removeprefix(prefix): row for name, row in theirs.items()} for prefix in prefixes)
+    return max((theirs, *longer, *shorter), key=lambda rows: len(wanted & set(rows)))
 
 
 def _targets(base: Network) -> Rows:
@@ -82,14 +100,13 @@ def _against(row: LayerMatrix, theirs: Rows, targets: Rows) -> Iterator[LayerMat
     if isinstance(row, AgainstBase):
         yield row
         return
-    name = _plain(row.name)
-    target = targets.get(name.rpartition("adapter")[0].rstrip(".")) if row.kind == "adapter" else None
+    target = targets.get(_target(row)) if row.kind == "adapter" else None
     if target is not None and target.shape == row.shape:
         yield with_base(row, target)
         if isinstance(row, MagnitudeUpdate):
             yield rescaled_update(row, target)
         return
-    other = theirs.get(name)
+    other = theirs.get(_plain(row.name))
     if other is not None:
         yield _difference(row, other)
     elif row.kind == "adapter":

@@ -13,7 +13,12 @@ _ROLES = (
     *("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_E"),
     *("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"),
     *("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"),
+    *("lora_down", "lora_up", "lora_mid", "dora_scale", "alpha"),
 )
+_ALIASES = {"lora_down": "lora_A", "lora_up": "lora_B"}
+"""What trainers of image models call them; they keep alpha as a tensor beside."""
+_NOT_READ = frozenset(["lora_E", "lora_mid", "dora_scale"])
+"""Another product than the two factors' alone: adaptive LoRA, a core between them, magnitudes of inputs."""
 _TENSOR = re.compile(
     rf"(?:(?P<path>.+?)\.)?(?P<role>{'|'.join(sorted(_ROLES, key=len, reverse=True))})"
     r"(?:\.(?!(?:weight|bias)$)(?P<adapter>[^.]+))?(?:\.weight)?"
@@ -63,19 +68,23 @@ def adapters_among(shapes: Shapes) -> tuple[AdapterTensors, ...]:
     for name in shapes:
         match = _TENSOR.fullmatch(name)
         if match:
-            found.setdefault((match["path"] or "", match["adapter"] or ""), {})[match["role"]] = name
+            found.setdefault((match["path"] or "", match["adapter"] or ""), {})[
+                _ALIASES.get(match["role"], match["role"])
+            ] = name
     candidates = (_adapter(target, adapter, roles, shapes) for (target, adapter), roles in found.items())
     return tuple(one for one in candidates if one is not None)
 
 
 def _adapter(target: str, adapter: str, roles: Mapping[str, str], shapes: Shapes) -> AdapterTensors | None:
-    own = {role: shapes[name] for role, name in roles.items()}
-    if any(0 in shape for shape in own.values()):
+    own = {role: shapes[name] for role, name in roles.items() if role != "alpha"}
+    if any(0 in shape for shape in own.values()) or _NOT_READ & set(roles):
         return None
     for method, rule in (("lora", _lora), ("lora", _lora_of_a_table), ("lokr", _lokr), ("loha", _loha)):
         sizes = rule(own)
         if sizes is not None:
-            return AdapterTensors(target, adapter, method, roles, own, sizes[:2], sizes[2])
+            # without a rank there is nothing to divide alpha by
+            kept = {role: name for role, name in roles.items() if role != "alpha" or sizes[2]}
+            return AdapterTensors(target, adapter, method, kept, own, sizes[:2], sizes[2])
     return None
 
 
@@ -84,8 +93,7 @@ Sizes = tuple[int, int, int] | None
 
 def _lora(own: Shapes) -> Sizes:
     A, B = own.get("lora_A", ()), own.get("lora_B", ())
-    # adaptive LoRA scales each direction by lora_E: another product
-    if len(A) < 2 or len(B) < 2 or "lora_E" in own or A[0] % B[1] or prod(B[2:]) != 1:
+    if len(A) < 2 or len(B) < 2 or A[0] % B[1] or prod(B[2:]) != 1:
         return None
     return B[0], prod(A[1:]), A[0]
 

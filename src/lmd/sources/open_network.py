@@ -105,7 +105,8 @@ def _by_rules(path: Path, archive: Archive, kinds: Mapping[str, str] | None) -> 
 
 def _with_settings(reading: Reading, facts: Mapping[str, object]) -> Reading:
     """How strongly an adapter acts is declared in its settings, or a guess."""
-    return replace(reading, confidence="declared" if facts.get("adapter_config") else "guess")
+    told = facts.get("adapter_config") or "alpha" in reading.roles
+    return replace(reading, confidence="declared" if told else "guess")
 
 
 def _refuse_for_declared(kinds: Mapping[str, str] | None, what: str) -> None:
