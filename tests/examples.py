@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_model
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import prune
 
 from lmd.testing import Example
 
@@ -103,6 +104,14 @@ def norm(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor
         weight, bias = module.weight.clone(), getattr(module, "bias", None)
         normalised = (answer - (bias if bias is not None else 0)) / weight
     yield normalised @ W.T, answer - (bias.detach() if bias is not None else 0)
+
+
+def norm_of_one_more(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
+    (W,) = matrices.values()
+    x = data(6, W.shape[1])
+    normalised = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+    with torch.no_grad():
+        yield normalised.double() @ W.T, module(x).double()
 
 
 def attention(module: nn.MultiheadAttention, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
@@ -204,6 +213,13 @@ class LlamaRMSNorm(nn.Module):
         return self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
 
 
+class GemmaRMSNorm(LlamaRMSNorm):
+    """Stores how far the gain is from one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (1 + self.weight) * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+
+
 def with_heads(heads: int) -> tuple[str, ...]:
     parts = ("query", "key", "value", "output")
     return tuple(n for p in parts for n in (p, *(f"{p}.{h}" for h in range(heads) if heads > 1)))
@@ -275,6 +291,11 @@ def adapted(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, Ten
     yield x.double() @ (rows["base_layer"] + sum(whole)).T, linear_part(module, x)
 
 
+def pruned(module: nn.Module) -> nn.Module:
+    prune.random_unstructured(module, "weight", amount=0.4)
+    return module
+
+
 P = nn.utils.parametrizations
 WEIGHT = ("weight",)
 
@@ -330,6 +351,7 @@ KINDS: list[Example] = [
     Example("layer norm", seeded(lambda: nn.LayerNorm(6)), WEIGHT, norm),
     Example("rms norm", seeded(lambda: nn.RMSNorm(6)), WEIGHT, norm),
     Example("rms norm of a library", seeded(lambda: LlamaRMSNorm(6)), WEIGHT, norm),
+    Example("rms norm with a gain of one more", seeded(lambda: GemmaRMSNorm(6)), WEIGHT, norm_of_one_more),
     Example("weight norm", seeded(lambda: P.weight_norm(nn.Linear(5, 3))), WEIGHT, dense),
     Example("weight norm of columns", seeded(lambda: P.weight_norm(nn.Linear(5, 3), dim=1)), WEIGHT, dense),
     Example("weight norm, old", seeded(lambda: old(nn.utils.weight_norm, nn.Conv1d(3, 4, 2))), WEIGHT, convolution),
@@ -355,6 +377,7 @@ KINDS: list[Example] = [
         adapted,
     ),
     Example("LoKr", seeded(lambda: AdaptedByKronecker(nn.Linear(6, 4))), ("adapter", "base_layer"), adapted),
+    Example("pruned", seeded(lambda: pruned(nn.Linear(5, 4))), WEIGHT, dense),
     Example("orthogonal", seeded(lambda: P.orthogonal(nn.Linear(4, 4))), WEIGHT, dense),
 ]
 
@@ -421,6 +444,7 @@ NETWORKS: dict[str, nn.Module] = {
     "spectral norms": seeded(
         lambda: nn.Sequential(P.spectral_norm(nn.Linear(5, 4)), old(nn.utils.spectral_norm, nn.Linear(4, 3)))
     ),
+    "pruned": seeded(lambda: nn.Sequential(pruned(nn.Linear(5, 4)), nn.ReLU(), pruned(nn.Conv1d(2, 3, 3)))),
     "one layer": seeded(lambda: nn.Linear(4, 2)),
 }
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import lmd.atlas.folder
 from lmd.atlas.atlas import Atlas
+from lmd.atlas.folder import write_tensors
 from lmd.factors.factors import Factors
 from lmd.factors.truncated import truncate
 from lmd.pipeline.decompose import decompose
@@ -216,3 +217,25 @@ def test_factors_of_a_loaded_atlas_are_factors(atlas: Atlas, tmp_path: Path) -> 
     assert torch.linalg.norm(W - (factors.U * factors.S) @ factors.Vh).item() == pytest.approx(
         factors.errors(3).frobenius, abs=1e-12
     )
+
+
+def test_an_interrupted_replacement_is_no_atlas(atlas: Atlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = decompose(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)))
+    other.save(tmp_path / "a")
+    writes = iter([False, True])
+
+    def full(path: Path, tensors: Any, record: Any) -> None:
+        if next(writes):
+            raise OSError(28, "No space left on device", str(path))
+        write_tensors(path, tensors, record)
+
+    monkeypatch.setattr("lmd.atlas.atlas.write_tensors", full)
+    with pytest.raises(OSError, match="No space"):
+        atlas.save(tmp_path / "a", force=True)
+    with pytest.raises(FileNotFoundError):
+        Atlas.load(tmp_path / "a")
+
+
+def test_an_atlas_can_replace_itself(atlas: Atlas, tmp_path: Path) -> None:
+    loaded = Atlas.load(atlas.save(tmp_path / "a"))
+    assert_same(atlas, Atlas.load(loaded.save(tmp_path / "a", force=True)))

@@ -288,3 +288,20 @@ def test_report_of_an_atlas_and_of_anything_else(lmd: Lmd, files: Path) -> None:
     damaged = lmd("report", "atlas")
     assert damaged.exit_code == 3
     assert "damaged" in complaint(damaged)
+
+
+@pytest.mark.parametrize("body", ["raise OSError('x')", "raise SystemExit(7)", "return 1 / 0", "def"])
+def test_builders_that_fail_end_with_2_and_one_line(lmd: Lmd, files: Path, body: str) -> None:
+    (files / "b.py").write_text(f"def boom():\n    {body}\n")
+    result = lmd("decompose", "ok.pt", "--builder", "b.py:boom")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "mend the builder" in result.stderr
+
+
+def test_pages_replace_nothing_unasked(lmd: Lmd, files: Path) -> None:
+    lmd("decompose", "ok.pt", "--out", "atlas")
+    (files / "keep.txt").write_text("mine")
+    assert lmd("report", "atlas", "--out", "keep.txt").exit_code == 2
+    assert (files / "keep.txt").read_text() == "mine"
+    assert lmd("report", "atlas", "--out", "keep.txt", "--force").exit_code == 0
+    assert lmd("report", "atlas").exit_code == lmd("report", "atlas").exit_code == 0

@@ -42,3 +42,11 @@ def test_values_are_left_alone() -> None:
     S = torch.ones(2, dtype=torch.float64)
     first_order_error(torch.sum, S, S)
     assert not S.requires_grad
+
+
+def test_gradients_switched_off_do_not_switch_errors_off() -> None:
+    S = torch.ones(3, dtype=torch.float64)
+    with torch.no_grad():
+        assert first_order_error(torch.sum, S, S) == 3.0
+    with torch.inference_mode():
+        assert first_order_error(torch.sum, torch.ones(3, dtype=torch.float64), S) == 3.0

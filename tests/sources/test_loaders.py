@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from torch.nn.utils import parametrize
 
 from lmd.sources.loaders import Combined, Evaluated, FileTensor, Held, Loader, SafetensorsTensor
 
@@ -36,8 +37,13 @@ def loaders(tmp_path_factory) -> dict[str, tuple[Loader, torch.Tensor]]:
             W.bfloat16(),
         ),
         "combined": (Combined(doubled, (held,), (4, 5, 3)), 2 * W),
-        "evaluated": (Evaluated(("w",), torch.nn.ParameterDict({"w": W.clone()}), "w", (4, 5, 3)), W),
+        "evaluated": (Evaluated(("w",), parametrised(W), "w", (4, 5, 3)), W),
     }
+
+
+def parametrised(W: torch.Tensor) -> torch.nn.Module:
+    module = torch.nn.ParameterDict({"w": W.clone()})
+    return parametrize.register_parametrization(module, "w", torch.nn.Identity())
 
 
 NAMES = [

@@ -125,13 +125,16 @@ class Atlas:
         if (folder / "atlas.json").exists() and not force:
             raise FileExistsError(f"{folder} holds an atlas already; choose another folder, or pass force=True.")
         folder.mkdir(parents=True, exist_ok=True)
-        for index, record in enumerate(self.layers):
-            write_tensors(folder / layer_file(index, record.name), record.arrays(), record.entry)
-        self.write_index(folder)
-        written = {layer_file(index, record.name) for index, record in enumerate(self.layers)}
+        # all is read before anything is removed: these layers may lie in the very files that are replaced
+        held = [(record.arrays(), record.entry) for record in self.layers] if layer_files(folder) else None
+        # an interrupted call must leave no index beside layers of two networks
+        (folder / "atlas.json").unlink(missing_ok=True)
         for old in layer_files(folder):
-            if old.name not in written:
-                old.unlink()
+            old.unlink()
+        for index, record in enumerate(self.layers):
+            arrays, kept = held[index] if held is not None else (record.arrays(), record.entry)
+            write_tensors(folder / layer_file(index, record.name), arrays, kept)
+        self.write_index(folder)
         return folder
 
     def write_index(self, folder: Path) -> None:

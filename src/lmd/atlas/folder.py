@@ -22,6 +22,13 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: the folder cannot be written or the disk is full; what stood there stays.
     """
+    try:
+        _replace(path, content)
+    except OSError as fault:
+        raise OSError(fault.errno, fault.strerror, str(path)) from fault
+
+
+def _replace(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -65,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]) -> None:
     """Write tensors and a JSON record into one safetensors file; equal input gives equal bytes."""
-    text = json.dumps(record, ensure_ascii=False, allow_nan=False, sort_keys=True)
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
     # one metadata key only: the format's library writes several in random order
     content = save({name: t.contiguous() for name, t in tensors.items()}, metadata={"layer": text})
     write_bytes(path, content)

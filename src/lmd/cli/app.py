@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +30,10 @@ class _OneLine(TyperGroup):
     def main(self, *arguments: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run; leave with the exit code when standalone."""
         try:
-            code = super().main(*arguments, standalone_mode=False, **extra)
+            with _exits():
+                code = super().main(*arguments, standalone_mode=False, **extra)
+        except typer.Exit as done:
+            code = done.exit_code
         except _UsageError as fault:
             command = fault.ctx.command_path if fault.ctx else "lmd"
             _say(f"{fault.format_message().rstrip('.')}; `{command} --help` says what is allowed.")
@@ -58,7 +61,7 @@ Model = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hints.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**62, help="Seed of everything random.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for the linear algebra; all cores by default.")]
 Kinds = Annotated[
     list[str] | None,
@@ -72,12 +75,14 @@ def main() -> None:
 
 
 @contextmanager
-def _exits() -> Iterator[None]:
+def _exits(out: Path | None = None) -> Iterator[None]:
     """Turn what went wrong into one line on stderr and the exit code of its kind."""
     try:
         yield
     except KeyboardInterrupt:
-        _stop("interrupted; layers done so far are in --out, if it was given: add --resume to go on.", 130)
+        begun = out is not None and (out / "atlas.json").exists()
+        kept = f"the layers done so far are in {out}: add --resume to go on" if begun else "nothing was saved"
+        _stop(f"interrupted; {kept}.", 130)
     except UnsafeModelError as fault:
         _stop(str(fault), 4)
     except UnreadableModelError as fault:
@@ -99,7 +104,9 @@ def _stop(message: str, code: int) -> None:
 
 
 def _say(message: str) -> None:
-    typer.echo(f"lmd: {plain(' '.join(message.split()))}", err=True)
+    # a message that cannot be written must not hide the exit code
+    with suppress(OSError):
+        typer.echo(f"lmd: {plain(' '.join(message.split()))}", err=True)
 
 
 def _give_up_stdout() -> None:
@@ -197,7 +204,7 @@ def decompose(
     quiet: Quiet = False,
 ) -> None:
     """Decompose every layer's matrix, with exact errors, and print what was found."""
-    with _exits(), _limited(threads):
+    with _exits(out), _limited(threads):
         _refuse_device(device)
         targets = _export_targets(export or [], out, model, force=force or resume)
         rules = {"rank": rank, "energy": energy, "error": error}
@@ -237,10 +244,14 @@ def decompose(
 def report(
     atlas: Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder that `lmd decompose --out` wrote.")],
     out: Annotated[Path | None, typer.Option(help="File for the page; report.html in the atlas by default.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file that --out names.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Turn an atlas into one offline page."""
     with _exits():
+        if out is not None and out.exists() and not force:
+            raise FileExistsError(f"{out} exists already; add --force to replace it.")
+
         from lmd.atlas.atlas import Atlas
         from lmd.report.page import write_page
 
@@ -339,10 +350,12 @@ def _as_json(value: Any) -> str:
 def _tell(out: Path | None, targets: Mapping[str, Path], *, quiet: bool) -> None:
     if quiet:
         return
-    for target in targets.values():
-        typer.echo(f"wrote {target}", err=True)
+    with suppress(OSError):
+        for target in targets.values():
+            typer.echo(f"wrote {target}", err=True)
     hint = f"atlas in {out}; look at it: lmd report {out}" if out else "nothing saved; keep it with --out FOLDER"
-    typer.echo(hint, err=True)
+    with suppress(OSError):
+        typer.echo(hint, err=True)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from math import hypot, sqrt
 from typing import Literal
 
-import torch
 from jaxtyping import Float64
 from torch import Tensor
+
+from lmd.linalg.scaled_norm import scaled_norm
 
 __all__ = ["Factors", "TruncationErrors"]
 
@@ -119,7 +120,7 @@ class Factors:
             )
         rest = self.spectrum[rank:]
         spectral = rest[0].item() if rest.numel() else 0.0
-        return TruncationErrors(rank, spectral, torch.linalg.vector_norm(rest).item(), rest.sum().item(), "exact")
+        return TruncationErrors(rank, spectral, scaled_norm(rest).item(), rest.sum().item(), "exact")
 
     def _bounds(self, rank: int) -> TruncationErrors:
         """Of randomised triples: ``W - W_k = (I - U U^T) W`` with the first k columns of ``U``."""

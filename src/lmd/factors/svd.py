@@ -51,11 +51,13 @@ def factors_of(
         generator: randomness for matrices beyond 16384; a fixed seed when left out.
 
     Raises:
+        TypeError: neither a tensor nor a layer's matrix.
         ValueError: several rules, a number out of its range, or a matrix that is empty, complex, or not finite.
 
     >>> factors_of(torch.eye(3), rank=2).errors(2).frobenius
     1.0
     """
+    _refuse_other(layer)
     wish = Wish.of(vectors, rank=rank, energy=energy, error=error)
     return _by_structure(layer, wish, generator)
 
@@ -95,6 +97,7 @@ def randomised_factors(
     >>> round(factors.S.item(), 12), 2.0 <= factors.errors(1).spectral < 2.3
     (4.0, True)
     """
+    _refuse_other(layer)
     matrix = TensorPanels(layer) if isinstance(layer, Tensor) else layer
     _refuse_empty(matrix)
     count = Wish.of(None, rank=rank).count(torch.zeros(min(matrix.shape), dtype=torch.float64), matrix.name)
@@ -167,7 +170,7 @@ def _from_whole(layer: LayerMatrix | Tensor, matrix: PanelMatrix, count: int) ->
 
 
 def _from_scan(layer: LayerMatrix | Tensor, matrix: PanelMatrix, wish: Wish, generator: Generator | None) -> Factors:
-    scanned = scan(matrix)
+    scanned = scan(matrix, vectors=wish.rule is not None or wish.vectors != 0)
     count = wish.count(scanned.spectrum.values, matrix.name)
     operator = scanned.operator
     remainder = None
@@ -181,6 +184,7 @@ def _from_scan(layer: LayerMatrix | Tensor, matrix: PanelMatrix, wish: Wish, gen
         scaled = scanned.spectrum.scaled(operator.scale)
         remainder = remainder_from_spectrum(scaled.values, scaled.error, triples.S)
     else:
+        assert scanned.reduced is not None
         exact = leading_triples(operator, scanned.reduced, count)
         if exact is None:
             return _from_whole(layer, matrix, count)
@@ -200,6 +204,19 @@ def _in_range(matrix: PanelMatrix) -> tuple[Operator, float]:
     scale = safe_scale(matrix, squares)
     operator = Operator(matrix, scale)
     return operator, squares if scale == 1.0 else operator.squares()
+
+
+def _refuse_other(layer: object) -> None:
+    if isinstance(layer, LayerMatrix):
+        return
+    if not isinstance(layer, Tensor):
+        raise TypeError(f"the matrix is of type {type(layer).__name__}; give a torch.Tensor or a LayerMatrix.")
+    if layer.ndim != 2 or layer.layout != torch.strided or layer.is_meta:
+        place = " on the meta device" if layer.is_meta else ""
+        raise ValueError(
+            f"the matrix has shape {tuple(layer.shape)} and layout {layer.layout}{place}; "
+            f"give a dense tensor with two axes and numbers in it."
+        )
 
 
 def _refuse_empty(matrix: PanelMatrix) -> None:

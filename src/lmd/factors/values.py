@@ -17,5 +17,5 @@ def values_of(layer: LayerMatrix) -> tuple[Spectrum, float]:
     """
     if layer.groups > 1:
         return block_values(layer)
-    result = scan(layer)
+    result = scan(layer, vectors=False)
     return result.spectrum, result.frobenius_norm

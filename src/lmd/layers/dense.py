@@ -15,8 +15,10 @@ __all__ = ["dense", "transposed_dense"]
 @register
 def dense(module: nn.Linear, path: str, network: Network) -> Iterator[LayerMatrix]:
     """``W`` itself, ``(out_features, in_features)``."""
-    shape = (module.out_features, module.in_features)
-    yield LayerMatrix(path or "weight", "dense", shape, network.loader(join(path, "weight")))
+    # of the tensor, which may have been pruned or grown after the module was made
+    loader = network.loader(join(path, "weight"))
+    outputs, inputs = loader.shape
+    yield LayerMatrix(path or "weight", "dense", (outputs, inputs), loader)
 
 
 def _stored_transposed(module: nn.Module) -> bool:

@@ -14,6 +14,7 @@ __all__ = ["embedding"]
 @register
 def embedding(module: nn.Embedding, path: str, network: Network) -> Iterator[LayerMatrix]:
     """The map ``(dim, entries)`` from one-hot entries to their vectors: the transpose of the table."""
-    shape = (module.embedding_dim, module.num_embeddings)
     loader = network.loader(join(path, "weight"))
-    yield LayerMatrix(path or "weight", "embedding", shape, loader, transposed, note="columns are the entries' vectors")
+    entries, width = loader.shape
+    note = "columns are the entries' vectors"
+    yield LayerMatrix(path or "weight", "embedding", (width, entries), loader, transposed, note=note)

@@ -42,7 +42,7 @@ def walk(network: Network) -> Walk:
         rows = [_noted(row, own or readings.get(row.loader.tensors[0]), twins) for row in fresh]
         layers.extend(rows)
         taken.update(name for row in rows for name in row.loader.tensors)
-        reasons.update(_reasons(module, path, network))
+        reasons.update(_reasons(module, path, network, claimed=bool(rows)))
     return Walk(tuple(layers), {name: reason for name, reason in reasons.items() if name not in taken})
 
 
@@ -58,8 +58,7 @@ def _twins(network: Network) -> dict[str, list[str]]:
     twins: dict[str, list[str]] = {}
     for record in network.records:
         if record.role == "tied":
-            original = record.reason.removeprefix("same tensor as ").partition(",")[0]
-            twins.setdefault(original, []).append(record.name)
+            twins.setdefault(record.tied_to, []).append(record.name)
     return twins
 
 
@@ -72,13 +71,17 @@ def _noted(row: LayerMatrix, reading: Reading | None, twins: Mapping[str, list[s
     return replace(row, confidence=reading.confidence, alternatives=reading.alternatives, note=note)
 
 
-def _reasons(module: nn.Module, path: str, network: Network) -> Iterator[tuple[str, str]]:
+def _reasons(module: nn.Module, path: str, network: Network, *, claimed: bool) -> Iterator[tuple[str, str]]:
     if path in network.readings:
         return
     prefix = f"{path}." if path else ""
     kind = f"{type(module).__module__}.{type(module).__qualname__}"
     for name, tensor in module.named_parameters(recurse=False):
-        if tensor.ndim > 1:
+        if "bias" in name and name not in {"bias_k", "bias_v"}:
+            yield f"{prefix}{name}", "a bias: it shifts, it is no linear map"
+        elif tensor.ndim > 1 and claimed:
+            yield f"{prefix}{name}", f"the layer kind for {kind} takes other tensors of it"
+        elif tensor.ndim > 1:
             yield f"{prefix}{name}", f"no layer kind for {kind}, which owns it"
-        elif "bias" not in name:
+        else:
             yield f"{prefix}{name}", f"no layer kind for {kind}, and its {name!r} is no matrix"

@@ -36,7 +36,8 @@ def rescaled_update(row: MagnitudeUpdate, base: LayerMatrix) -> LayerMatrix:
     """
     place, _, which = row.name.rpartition("adapter")
     form = partial(_rescaled, shape=row.shape, form=base.form, groups=base.groups)
-    loader = Combined(form, (row.loader, row.magnitude, Borrowed(base.loader)), row.shape)
+    # the factors are accounted for in their own row, the weight in the base
+    loader = Combined(form, (Borrowed(row.loader), row.magnitude, Borrowed(base.loader)), row.shape)
     note = f"DoRA's whole update, each output rescaled to its magnitude; {row.note.partition('; ')[2]}"
     name = f"{place}difference{which}"
     return Update(name, "difference", row.shape, loader, note=note, base=base)

@@ -41,9 +41,11 @@ def value_and_error(
     >>> value_and_error(torch.sum, torch.ones(3, dtype=torch.float64), torch.full((3,), 0.5, dtype=torch.float64))
     (3.0, 1.5)
     """
-    at = values.detach().requires_grad_()
-    result = function(at)
-    slope = torch.autograd.grad(result, at, allow_unused=True)[0] if result.requires_grad else None
+    # the caller may have switched gradients off, which must not switch errors off
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        at = values.detach().clone().requires_grad_()
+        result = function(at)
+        slope = torch.autograd.grad(result, at, allow_unused=True)[0] if result.requires_grad else None
     if slope is None:
         return result.item(), 0.0
     passed = slope.abs() * error

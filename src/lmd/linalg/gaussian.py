@@ -1,7 +1,7 @@
 """The spectrum a random layer of the same shape and size would have."""
 
 from functools import cache
-from math import sqrt
+from math import log, sqrt
 
 import numpy
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 from lmd.linalg.marchenko_pastur import marchenko_pastur_quantiles, noise_edge
 
 __all__ = ["entry_scale", "gaussian_edge", "gaussian_product_spectrum", "gaussian_spectrum"]
+
+_SMALL_BLOCK = 16
 
 
 def entry_scale(shape: tuple[int, int], frobenius_norm: float, *, groups: int = 1) -> float:
@@ -24,14 +26,27 @@ def gaussian_spectrum(shape: tuple[int, int], frobenius_norm: float, *, groups: 
     """Singular values, descending, of an iid Gaussian matrix with this shape and Frobenius norm.
 
     Marchenko-Pastur quantiles, rescaled so that the sum of squares is exact: the limit of large matrices, used as it is
-    for small ones. For ``groups`` diagonal blocks the union over the blocks.
+    for small ones. For ``groups`` diagonal blocks the union over the blocks; many small blocks scatter about the limit,
+    so that for them it is one seeded draw, of blocks whose smaller side is below 16.
 
     References:
         Marchenko & Pastur 1967.
     """
-    quantiles = marchenko_pastur_quantiles(shape, groups)
+    small = groups > 1 and min(shape) // groups < _SMALL_BLOCK
+    quantiles = _blocks_draw(shape, groups) if small else marchenko_pastur_quantiles(shape, groups)
     norm = quantiles.square().sum().sqrt().item()
     return quantiles * (frobenius_norm / norm if norm else 0.0)
+
+
+@cache
+def _blocks_draw(shape: tuple[int, int], groups: int) -> Float64[Tensor, " rank"]:
+    rows, columns = shape[0] // groups, shape[1] // groups
+    generator = numpy.random.default_rng(0)
+    if min(rows, columns) == 1:
+        # the one singular value of a vector is its length
+        return torch.from_numpy(numpy.sqrt(-numpy.sort(-generator.chisquare(max(rows, columns), groups))))
+    values = numpy.linalg.svd(generator.standard_normal((groups, rows, columns)), compute_uv=False)
+    return torch.from_numpy(-numpy.sort(-values.ravel()))
 
 
 def gaussian_product_spectrum(shape: tuple[int, int], inner: int, frobenius_norm: float) -> Float64[Tensor, " rank"]:
@@ -67,6 +82,15 @@ def _triangular_draw(rows: int, columns: int, generator: numpy.random.Generator)
 
 
 def gaussian_edge(shape: tuple[int, int], frobenius_norm: float, *, groups: int = 1) -> float:
-    """``s (sqrt(out) + sqrt(in))`` of one block, ``s`` the root mean square entry: where the noise spectrum ends."""
+    """``s (sqrt(out) + sqrt(in))``, ``s`` the root mean square entry: where the noise spectrum ends.
+
+    Of a block-diagonal map ``s (sqrt(out) + sqrt(in) + sqrt(2 log(20 groups)))`` of one block: all the blocks of a
+    random map stay below that with a probability of at least 95 %.
+
+    References:
+        Davidson & Szarek 2001, theorem II.13.
+    """
     out, inn = shape
-    return entry_scale(shape, frobenius_norm, groups=groups) * noise_edge((out // groups, inn // groups))
+    beyond = sqrt(2 * log(20 * groups)) if groups > 1 else 0.0
+    scale = entry_scale(shape, frobenius_norm, groups=groups)
+    return scale * (noise_edge((out // groups, inn // groups)) + beyond)

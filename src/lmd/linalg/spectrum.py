@@ -70,19 +70,23 @@ class Scan:
         spectrum: every singular value of the matrix itself.
         frobenius_norm: of the matrix itself.
         operator: the matrix times a power of two that keeps squares in range.
-        reduced: tridiagonal form of the Gram matrix of ``operator``.
+        reduced: tridiagonal form of the Gram matrix of ``operator``; None if no vectors are wanted.
     """
 
     spectrum: Spectrum
     frobenius_norm: float
     operator: Operator
-    reduced: Tridiagonal
+    reduced: Tridiagonal | None
 
 
-def scan(matrix: PanelMatrix) -> Scan:
+def scan(matrix: PanelMatrix, *, vectors: bool = True) -> Scan:
     """Scan by a float64 Gram matrix, and redo by LAPACK when a value is below 1e-5 of the largest.
 
     The Gram matrix squares the condition number, but costs a third; memory is ``min(out, in)**2`` doubles and a panel.
+
+    Args:
+        matrix: read once, or twice if it is redone.
+        vectors: keep what eigenvectors of the Gram matrix are found from, which is as large as that matrix.
 
     Raises:
         ValueError: the matrix is empty, complex, or contains NaN or Inf.
@@ -96,8 +100,11 @@ def scan(matrix: PanelMatrix) -> Scan:
         operator = Operator(matrix, scale)
         G = gram_lower(operator.panels(), side, cut_axis=operator.cut_axis)
     frobenius_norm = sqrt(G.diagonal().sum()) / scale
-    reduced = tridiagonalise(G)
+    reduced: Tridiagonal | None = tridiagonalise(G)
     spectrum = gram_values(reduced, length)
+    if not vectors:
+        del G
+        reduced = None
     if spectrum.values[-1] < _SMALLEST_RATIO * spectrum.values[0]:
         spectrum = lapack_values(operator)
     return Scan(spectrum.scaled(1.0 / scale), frobenius_norm, operator, reduced)
@@ -109,7 +116,7 @@ def singular_values(W: Shaped[Tensor, "out in"] | PanelMatrix) -> Spectrum:
     >>> singular_values(torch.tensor([[3.0, 0.0], [0.0, 4.0]])).values
     tensor([4., 3.], dtype=torch.float64)
     """
-    return scan(TensorPanels(W) if isinstance(W, Tensor) else W).spectrum
+    return scan(TensorPanels(W) if isinstance(W, Tensor) else W, vectors=False).spectrum
 
 
 def gram_values(reduced: Tridiagonal, length: int) -> Spectrum:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from threading import RLock
 
 import scipy.linalg.lapack  # noqa: F401 - its library must be loaded before the controller looks for libraries
 from threadpoolctl import ThreadpoolController
@@ -10,6 +11,7 @@ from threadpoolctl import ThreadpoolController
 __all__ = ["fitting_threads"]
 
 _SMALL_SIDE = 256
+_ALONE = RLock()
 
 
 @cache
@@ -19,9 +21,13 @@ def _controller() -> ThreadpoolController:
 
 @contextmanager
 def fitting_threads(shape: tuple[int, int]) -> Iterator[None]:
-    """One BLAS thread while a matrix whose smaller side is below 256 is decomposed; else as many as set."""
-    if min(shape) >= _SMALL_SIDE:
-        yield
-        return
-    with _controller().limit(limits=1, user_api="blas"):
-        yield
+    """One BLAS thread while a matrix whose smaller side is below 256 is decomposed; else as many as set.
+
+    The number is the process's, not the thread's, and the last bits depend on it: one thread at a time is let in.
+    """
+    with _ALONE:
+        if min(shape) >= _SMALL_SIDE:
+            yield
+            return
+        with _controller().limit(limits=1, user_api="blas"):
+            yield

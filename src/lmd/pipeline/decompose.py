@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from platform import python_version
 from time import perf_counter
@@ -90,7 +91,7 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
         >>> [row["name"] for row in atlas.rows()]
         ['weight']
     """
-    _refuse_types(model, data)
+    _refuse_types(model, data, labels, builder)
     chosen = Options(**options)
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
     folder = checked_folder(out, resume=resume, force=force)
@@ -167,14 +168,21 @@ def _activations(
     return {names[seen.layer]: seen for seen in capture(network.skeleton, data, labels, list(names))}
 
 
-def _refuse_types(model: object, data: object) -> None:
+def _refuse_types(model: object, data: object, labels: object, builder: str | None) -> None:
     if not isinstance(model, nn.Module | str | Path):
         raise TypeError(
             f"model is of type {type(model).__name__}; give a torch.nn.Module, a path or a Hub name (a state dict: "
             f"save it with torch.save, or load it into its module)."
         )
-    if data is not None and not isinstance(data, Tensor):
-        raise TypeError(f"data is of type {type(data).__name__}; give one torch.Tensor, examples along its first axis.")
+    for name, given in (("data", data), ("labels", labels)):
+        if given is not None and not isinstance(given, Tensor):
+            raise TypeError(
+                f"{name} is of type {type(given).__name__}; give one torch.Tensor, examples along its first axis."
+            )
+    if labels is not None and data is None:
+        raise ValueError("labels came without data; give the examples that they belong to as data.")
+    if builder is not None and isinstance(model, nn.Module):
+        raise ValueError(f"builder={builder!r} is for bare checkpoints; the model is a module already; leave it out.")
 
 
 def _fingerprint(data: Tensor | None, labels: Tensor | None) -> str | None:
@@ -192,21 +200,30 @@ def _watched(records: Iterable[LayerRecord], total: int, progress: Progress | No
 def _coverage(
     network: Network, found: Walk, layers: tuple[LayerMatrix, ...], records: tuple[LayerRecord, ...]
 ) -> Coverage:
-    unpaired = _unpaired(layers)
-    whole = [record for record in records if record.entry["view_of"] is None]
-    decomposed = {name for record in whole if not record.failed for name in record.entry["tensors"]} - set(unpaired)
-    failed = {name: record.entry["reason"] for record in whole if record.failed for name in record.entry["tensors"]}
-    return coverage_of(network.records, decomposed, {**_left_out(found, layers), **found.reasons, **unpaired}, failed)
+    pairs = [(layer, record) for layer, record in zip(layers, records, strict=True) if layer.view_of is None]
+    done = _sizes(layer for layer, record in pairs if not (record.failed or isinstance(layer, Unpaired)))
+    whole = _sizes(layer for layer in found.layers if layer.view_of is None)
+    shares = {name: size / whole[name] if whole[name] else 1.0 for name, size in done.items()}
+    unpaired = {
+        name: layer.reason for layer, _ in pairs if isinstance(layer, Unpaired) for name in layer.loader.tensors
+    }
+    failed = {name: record.entry["reason"] for _, record in pairs if record.failed for name in record.entry["tensors"]}
+    return coverage_of(network.records, shares, {**found.reasons, **_left_out(found, layers), **unpaired}, failed)
 
 
-def _unpaired(layers: tuple[LayerMatrix, ...]) -> dict[str, str]:
-    return {name: layer.reason for layer in layers if isinstance(layer, Unpaired) for name in layer.loader.tensors}
+def _sizes(layers: Iterable[LayerMatrix]) -> dict[str, int]:
+    """Tensor name to the number of its entries inside these layers."""
+    sizes: dict[str, int] = {}
+    for layer in layers:
+        for name in layer.loader.tensors:
+            sizes[name] = sizes.get(name, 0) + prod(layer.loader.shape)
+    return sizes
 
 
 def _planned(network: Network, found: Walk, layers: tuple[LayerMatrix, ...]) -> Coverage:
     """The account before any layer is done."""
     pending = {name: PENDING for layer in layers if layer.view_of is None for name in layer.loader.tensors}
-    return coverage_of(network.records, (), {**_left_out(found, layers), **found.reasons, **pending})
+    return coverage_of(network.records, {}, {**_left_out(found, layers), **found.reasons, **pending})
 
 
 def _left_out(found: Walk, layers: tuple[LayerMatrix, ...]) -> dict[str, str]:

@@ -41,6 +41,7 @@ class Options:
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself before any work is done."""
+        self._refuse_types()
         rules = {k: getattr(self, k) for k in ("rank", "energy", "error") if getattr(self, k) is not None}
         if len(rules) > 1:
             raise ValueError(f"{' and '.join(rules)} exclude each other; choose one way to truncate.")
@@ -54,6 +55,16 @@ class Options:
             raise ValueError(
                 f"error={self.error} must be at least 0 and below 1: the relative Frobenius error to allow."
             )
+
+    def _refuse_types(self) -> None:
+        for name, otherwise in (("vectors", "None for all"), ("rank", "None for no rule")):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+                kind = type(value).__name__
+                raise TypeError(f"{name}={value!r} is of type {kind}; give a whole number, or {otherwise}.")
+        if not isinstance(self.layers, str):
+            kind = type(self.layers).__name__
+            raise TypeError(f"layers={self.layers!r} is of type {kind}; give one glob of layer names, such as 'h.*'.")
 
     def truncation(self, full: int) -> dict[str, Any]:
         """The arguments ``factors_of`` takes for a layer of this full rank; ``rank`` is a ceiling."""

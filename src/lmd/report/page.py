@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +18,7 @@ from lmd.report.tables import coverage_html, glossary_html, overview_html, prove
 __all__ = ["render_page", "write_page"]
 
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
-_SCRIPTS = ("page.js", "charts.js", "clouds.js", "cards.js", "start.js")
+_SCRIPTS = ("page.js", "charts.js", "clouds.js", "heads.js", "planes.js", "cards.js", "start.js")
 
 
 def write_page(
@@ -28,7 +29,7 @@ def write_page(
     Args:
         document: what ``--json`` prints, and the glossary.
         arrays: layer name to its arrays; any may be missing.
-        path: the file; it is replaced.
+        path: the file; it is replaced, and only by a whole page.
 
     Returns:
         The path written.
@@ -36,8 +37,15 @@ def write_page(
     Raises:
         OSError: the file cannot be written.
     """
-    path = Path(path)
-    path.write_text(render_page(document, arrays), encoding="utf-8", newline="\n")
+    path, page = Path(path), render_page(document, arrays).encode()
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    try:
+        unfinished.write_bytes(page)
+        unfinished.replace(path)
+    except OSError as fault:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise OSError(fault.errno, fault.strerror, str(path)) from fault
     return path
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from lmd.report.figures.drawing import Layer, figures
+from lmd.report.figures.eigenvalues import eigenvalue_planes
+from lmd.report.figures.heads import head_grids
 from lmd.report.figures.pictures import pictures
 from lmd.report.figures.projection import clouds
 from lmd.report.numbers import compact
@@ -59,6 +61,8 @@ def payload(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, ND
         "reasons": list(reasons),
         "indices": list(indices),
         "figures": {key: figure.said() for key, figure in figures().items()},
+        "heads": head_grids(layers),
+        "planes": eigenvalue_planes((i, *pair) for i, pair in enumerate(zip(layers, held, strict=True))),
         "clouds": clouds(enumerate(held)),
         "pictures": pictures(document, arrays),
     }
@@ -124,7 +128,8 @@ def _finding(finding: Mapping[str, Any], reasons: dict[str, int], *, drawn: bool
     value, baseline = _short(value, drawn=drawn), _short(baseline, drawn=drawn)
     direction = _DIRECTIONS.index(finding.get("direction") or "exact")
     row = [value, baseline, compact(finding.get("error"), 2), direction, reason]
-    while row and row[-1] in (None, 0) and len(row) > 1:
+    # of a value and a baseline 0 says something
+    while len(row) > 1 and (row[-1] is None or (row[-1] == 0 and len(row) > 2)):
         row.pop()
     return row
 

@@ -60,9 +60,9 @@ def sort_out(root: object, tensor_types: tuple[type, ...]) -> CheckpointTree:
     tree = walk.tree
     networks = _networks(walk.groups)
     if not networks:
+        held = f"{len(tree.optimisers)} tensors of optimiser state" if tree.optimisers else "no tensors"
         raise UnreadableModelError(
-            f"the checkpoint holds {len(tree.optimisers)} tensors of optimiser state and none of a network; "
-            "a network's state_dict is needed. Save model.state_dict()."
+            f"the checkpoint holds {held} and no network; a network's state_dict is needed. Save model.state_dict()."
         )
     for path, group in walk.groups.items():
         if path in networks:

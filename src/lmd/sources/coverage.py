@@ -42,7 +42,7 @@ class Coverage:
 
 def coverage_of(
     records: Iterable[TensorRecord],
-    decomposed: Collection[str],
+    decomposed: Mapping[str, float],
     reasons: Mapping[str, str],
     failed: Mapping[str, str] | None = None,
 ) -> Coverage:
@@ -50,19 +50,19 @@ def coverage_of(
 
     Args:
         records: all tensors of the source.
-        decomposed: names of those inside a layer matrix.
+        decomposed: names of those inside a layer matrix, and the share of each that is.
         reasons: name to why no layer kind took it, where that is known better than by its shape.
         failed: name to what went wrong, for layers that could not be decomposed.
     """
     tensors = tuple(_account(r, decomposed, reasons, failed or {}) for r in records)
     total = sum(t.parameters for t in tensors)
-    done = sum(t.parameters for t in tensors if t.status == "decomposed")
+    done = sum(t.parameters * decomposed.get(t.name, 0.0) for t in tensors)
     explained = sum(t.parameters for t in tensors if t.status == "decomposed" or t.reason)
     return Coverage(total, done / total if total else 0.0, explained / total if total else 1.0, tensors)
 
 
 def _account(
-    record: TensorRecord, decomposed: Collection[str], reasons: Mapping[str, str], failed: Mapping[str, str]
+    record: TensorRecord, decomposed: Mapping[str, float], reasons: Mapping[str, str], failed: Mapping[str, str]
 ) -> TensorCoverage:
     name, shape = record.name, record.shape
     if record.role != "parameter":
@@ -70,7 +70,8 @@ def _account(
     if name in failed:
         return TensorCoverage(name, shape, record.elements, "failed", failed[name])
     if name in decomposed:
-        return TensorCoverage(name, shape, record.elements, "decomposed")
+        part = f"{decomposed[name]:.1%} of it; {reasons.get(name, 'no row takes the rest')}"
+        return TensorCoverage(name, shape, record.elements, "decomposed", part if decomposed[name] < 1.0 else "")
     if len(shape) < 2 or _is_magnitude(name):
         reason = record.reason or reasons.get(name) or _vector_reason(name, shape)
         return TensorCoverage(name, shape, record.elements, "vector", reason)

@@ -26,7 +26,7 @@ def inspect_model(model: str, kinds: Mapping[str, str] | None = None) -> dict[st
     path, archive = read_archive(model, header=True)
     readings = read_names(archive.records, kinds, ordered="order" not in archive.facts)
     names = [r.name for r in archive.records]
-    coverage = coverage_of(archive.records, mapped_names(readings, names), {})
+    coverage = coverage_of(archive.records, dict.fromkeys(mapped_names(readings, names), 1.0), {})
     effective = effective_names(names)
     sizes: dict[str, int] = {}
     for record in archive.records:

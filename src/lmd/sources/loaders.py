@@ -235,9 +235,10 @@ class Evaluated:
 
     def __call__(self) -> Tensor:
         """The effective weight."""
+        # the chain alone: the module around it may hold what cannot be copied
+        chain: Any = self.module.parametrizations
         with torch.no_grad():
-            copy = deepcopy(self.module).eval()
-            return _cut(getattr(copy, self.attribute).detach(), self.cuts)
+            return _cut(deepcopy(chain[self.attribute]).eval()().detach(), self.cuts)
 
     def narrow(self, dim: int, start: int, length: int) -> "Evaluated":
         """A slice of the result."""

@@ -1,8 +1,9 @@
 """Whatever a user brings, as a Network."""
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -145,7 +146,7 @@ def _called(builder: str) -> nn.Module:
     module = getattr(_imported(Path(file)), function, None)
     if not callable(module):
         raise ValueError(f"{file} has no function {function!r}; name the one that returns the module.")
-    built = module()
+    built = _user_code(builder, module)
     if not isinstance(built, nn.Module):
         raise ValueError(f"{builder} returned {type(built).__name__}; it must return a torch.nn.Module.")
     return built
@@ -156,5 +157,12 @@ def _imported(file: Path) -> ModuleType:
     if spec is None or spec.loader is None or not file.is_file():
         raise ValueError(f"builder file {file} does not exist or is no Python file; give FILE.py:FUNCTION.")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    _user_code(str(file), partial(spec.loader.exec_module, module))
     return module
+
+
+def _user_code(what: str, run: Callable[[], Any]) -> Any:
+    try:
+        return run()
+    except (Exception, SystemExit) as fault:  # waiver: the user's own code may raise anything
+        raise ValueError(f"{what} raised {type(fault).__name__}: {fault}; mend the builder.") from fault

@@ -1,4 +1,4 @@
-"""Weights that are computed from other tensors: weight norm and spectral norm, from files as from live modules."""
+"""Weights computed from other tensors: weight norm, spectral norm, pruning; from files as from live modules."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -46,7 +46,9 @@ def effective_loaders(loaders: Mapping[str, Loader], transposed: frozenset[str] 
     found: dict[str, Loader] = {}
     for name, stored in effective_names(loaders).items():
         parts = tuple(loaders[s] for s in stored)
-        if len(stored) == 2:
+        if stored[-1].endswith("_mask"):
+            found[name] = Combined(torch.mul, parts, parts[0].shape)
+        elif len(stored) == 2:
             found[name] = Combined(weight_normed, parts, parts[1].shape)
         else:
             function = partial(spectral_normed, transposed=name in transposed)

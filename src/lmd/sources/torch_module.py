@@ -1,7 +1,10 @@
 """A live ``torch.nn.Module`` as a Network; the module is only looked at."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +20,7 @@ from lmd.sources.reading import TensorRecord
 
 __all__ = ["commonest_dtype", "from_module"]
 
+_QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 _UNINITIALISED = (UninitializedParameter, UninitializedBuffer)
 
 
@@ -32,12 +36,13 @@ def from_module(module: nn.Module, name: str = "") -> Network:
     """
     inner = _unwrapped(module)
     name = name or type(inner).__name__
-    tensors = dict(_named_tensors(inner))
+    names = _without_wrappers(inner)
+    tensors = {names(n): t for n, t in _named_tensors(inner)}
     _refuse_meta(tensors, name)
-    records = tuple(_records(inner))
+    records = tuple(replace(r, name=names(r.name), tied_to=names(r.tied_to)) for r in _records(inner))
     loaders: dict[str, Loader] = {n: Held(n, t) for n, t in tensors.items() if _is_read(t)}
-    loaders |= effective_loaders(loaders, _transposed(inner))
-    loaders |= _evaluated(inner)
+    loaders |= effective_loaders(loaders, frozenset(map(names, _transposed(inner))))
+    loaders |= {names(n): loader for n, loader in _evaluated(inner).items()}
     return Network(
         name=name,
         source=f"{type(inner).__module__}.{type(inner).__qualname__}",
@@ -46,6 +51,7 @@ def from_module(module: nn.Module, name: str = "") -> Network:
         skeleton=inner,
         records=records,
         loaders=loaders,
+        names={path: names(path) for path, _ in inner.named_modules() if names(path) != path},
         runs=True,
     )
 
@@ -60,13 +66,31 @@ def commonest_dtype(records: Iterable[TensorRecord]) -> str:
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
-    while True:
-        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            module = module.module
-        elif isinstance(getattr(module, "_orig_mod", None), nn.Module):
-            module = module._orig_mod  # type: ignore[assignment]  # torch.compile keeps the module there
-        else:
-            return module
+    while (inner := _wrapped(module)) is not None:
+        module = module.get_submodule(inner)
+    return module
+
+
+def _wrapped(module: nn.Module) -> str | None:
+    """Name under which a wrapper for data parallelism or compilation keeps the module; None for any other module."""
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return "module"
+    return "_orig_mod" if isinstance(getattr(module, "_orig_mod", None), nn.Module) else None
+
+
+def _without_wrappers(module: nn.Module) -> Callable[[str], str]:
+    """From names in a live module to those without its wrappers, which are the names in its files."""
+    # in a file a child called `module` may be anything, one called `_orig_mod` is what torch.compile made
+    found = [path for path, m in module.named_modules() if _wrapped(m) == "_orig_mod"]
+
+    def plain(name: str) -> str:
+        for path in sorted(found, key=len, reverse=True):
+            inside = f"{path}._orig_mod"
+            if name == inside or name.startswith(f"{inside}."):
+                name = path + name[len(inside) :]
+        return name
+
+    return plain
 
 
 def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -88,13 +112,35 @@ def _refuse_meta(tensors: Mapping[str, Tensor], name: str) -> None:
 
 
 def _records(module: nn.Module) -> Iterator[TensorRecord]:
-    first_name: dict[int, str] = {}
+    first_name: dict[Any, str] = {}
     for kind, named in (
         ("parameter", module.named_parameters(remove_duplicate=False)),
         ("buffer", module.named_buffers(remove_duplicate=False)),
     ):
         for name, tensor in named:
-            yield _record(name, tensor, kind, first_name.setdefault(id(tensor), name))
+            yield _record(name, tensor, kind, first_name.setdefault(_place(tensor), name))
+    yield from _packed(module)
+
+
+def _place(tensor: Tensor) -> Any:
+    """What two names of one tensor share: the object, or the very same numbers in memory."""
+    if not _is_read(tensor) or tensor.numel() == 0:
+        return id(tensor)
+    return tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
+
+
+def _packed(module: nn.Module) -> Iterator[TensorRecord]:
+    """Weights of quantised layers, which torch hides from its own list of parameters."""
+    for path, owner in module.named_modules():
+        if not type(owner).__module__.startswith(_QUANTISED):
+            continue
+        for name in ("weight", "bias"):
+            read = getattr(owner, name, None)
+            tensor = read() if callable(read) else read
+            if isinstance(tensor, Tensor):
+                dtype = str(tensor.dtype).removeprefix("torch.")
+                reason = "packed by torch's quantisation; decompose the float module it was made from"
+                yield TensorRecord(f"{path}.{name}".lstrip("."), tuple(tensor.shape), dtype, "parameter", reason)
 
 
 def _record(name: str, tensor: Tensor, kind: str, first: str) -> TensorRecord:
@@ -102,7 +148,7 @@ def _record(name: str, tensor: Tensor, kind: str, first: str) -> TensorRecord:
     if not _is_read(tensor):
         lazy = isinstance(tensor, _UNINITIALISED)
         reason = "not initialised yet: call the module once" if lazy else f"layout {tensor.layout}: not a dense tensor"
-        return TensorRecord(name, () if lazy else tuple(tensor.shape), dtype, "parameter", reason)
+        return TensorRecord(name, (0,) if lazy else tuple(tensor.shape), dtype, "parameter", reason)
     shape = tuple(tensor.shape)
     if kind == "buffer":
         return TensorRecord(name, shape, dtype, "buffer", "kept by the module, not trained")
@@ -132,4 +178,9 @@ def _evaluated(module: nn.Module) -> dict[str, Loader]:
 
 
 def _evaluated_shape(owner: nn.Module, attribute: str) -> tuple[int, ...]:
-    return tuple(Evaluated((), owner, attribute, ())().shape)
+    try:
+        return tuple(Evaluated((), owner, attribute, ())().shape)
+    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+        # the layer will fail when it is read, and say why; until then its largest stored tensor stands for it
+        stored = owner.parametrizations[attribute].parameters(recurse=False)  # type: ignore[union-attr]  # a ModuleDict
+        return max((tuple(tensor.shape) for tensor in stored), key=prod, default=())

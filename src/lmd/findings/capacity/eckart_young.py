@@ -8,6 +8,7 @@ from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, analysis
 from lmd.findings.measure import NO_BASELINE, baseline_spectrum, spectrum_of
 from lmd.findings.quantity import Measured, quantity
+from lmd.linalg.scaled_norm import scaled_norm
 
 __all__ = ["EckartYoung", "eckart_young"]
 
@@ -29,14 +30,14 @@ def eckart_young(factors: Factors) -> EckartYoung:
     """The exact relative error of every truncation of one layer."""
     S, error = spectrum_of(factors)
     base = baseline_spectrum(factors)
-    norm = S.norm().item()
+    norm = scaled_norm(S).item()
     if norm == 0:
         return EckartYoung(layer=factors.layer, eckart_young=Measured(None, reason="undefined for the zero matrix"))
     # |d(tail/total)| <= 2 ||error|| / total, by the triangle inequality for both
     curve = Measured(
         _curve(S),
         None if base is None else _curve(base),
-        2 * error.norm().item() / norm,
+        2 * scaled_norm(error).item() / norm,
         reason=NO_BASELINE if base is None else "",
     )
     return EckartYoung(layer=factors.layer, eckart_young=curve)

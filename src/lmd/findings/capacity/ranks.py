@@ -93,7 +93,8 @@ def _numerical(S: Tensor, *, tolerance: float, floor: float) -> int:
 
 
 def _stable(S: Tensor) -> Tensor:
-    return S.square().sum() / S[0].square()
+    # squares of the raw values could overflow or vanish
+    return (S / S[0]).square().sum()
 
 
 def _effective(S: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ def _participation(S: Tensor) -> Tensor:
 
 
 def _energy(S: Tensor, *, share: float) -> int:
-    energy = S.square().cumsum(0)
+    energy = (S / S[0] if S.numel() and S[0] > 0 else S).square().cumsum(0)
     if not energy.numel() or energy[-1] == 0:
         return 0
     # the last partial sum can stay below the total by rounding: search in the sums themselves

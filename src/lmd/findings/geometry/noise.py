@@ -9,6 +9,7 @@ from lmd.findings.analysis import Finding, NotApplicable, analysis
 from lmd.findings.measure import NO_BASELINE, baseline_spectrum, counted, spectrum_of
 from lmd.findings.quantity import Measured, quantity
 from lmd.linalg.gaussian import gaussian_edge
+from lmd.linalg.scaled_norm import scaled_norm
 
 __all__ = ["Noise", "noise"]
 
@@ -49,7 +50,8 @@ def noise(factors: Factors) -> Noise | NotApplicable:
         return int((values > edge).sum())
 
     # the edge is as wrong as the Frobenius norm it is scaled by
-    relative = (error.norm() / S.norm()).item() if S.norm() > 0 else 0.0
+    norm = scaled_norm(S)
+    relative = (scaled_norm(error) / norm).item() if norm > 0 else 0.0
     return Noise(
         layer=factors.layer,
         noise_edge=Measured(edge, base[0].item(), relative * edge),

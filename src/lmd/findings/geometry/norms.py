@@ -8,6 +8,7 @@ from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, analysis
 from lmd.findings.measure import baseline_spectrum, measured, spectrum_of
 from lmd.findings.quantity import Measured, quantity
+from lmd.linalg.scaled_norm import scaled_norm
 
 __all__ = ["Norms", "norms"]
 
@@ -65,7 +66,7 @@ def _smallest(S: Tensor) -> Tensor:
 
 
 def _frobenius(S: Tensor) -> Tensor:
-    return S.norm()
+    return scaled_norm(S)
 
 
 def _nuclear(S: Tensor) -> Tensor:

@@ -50,6 +50,8 @@ function startPrinting() {
 byId("layers").hidden = !atlas.layers.length;
 startTheme();
 startDepth();
+startHeads();
+startPlanes();
 startClouds();
 startPictures();
 startCards();

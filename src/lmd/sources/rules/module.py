@@ -40,7 +40,7 @@ def modules_of(records: Sequence[TensorRecord]) -> list[Module]:
     shapes = {r.name: r.shape for r in records if r.role in ("parameter", "buffer") and 0 not in r.shape}
     for effective, stored in effective_names(shapes).items():
         # weight norm keeps the direction, of the weight's shape, in its second tensor
-        full = stored[1] if len(stored) == 2 else stored[0]
+        full = stored[0] if stored[0].endswith(("_orig", ".original")) else stored[1]
         shapes = {effective if n == full else n: s for n, s in shapes.items() if n == full or n not in stored}
     grouped: dict[str, dict[str, str]] = {}
     for name in shapes:

@@ -37,6 +37,8 @@ def _with_role(record: TensorRecord, names: set[str]) -> TensorRecord:
     path, _, last = record.name.rpartition(".")
     stem = last.removesuffix("_u").removesuffix("_v")
     orig = f"{path}.{stem}_orig".lstrip(".")
+    if last.endswith("_mask") and f"{path}.{last.removesuffix('_mask')}_orig".lstrip(".") in names:
+        return replace(record, role="buffer", reason="says which weights were pruned")
     if last in _BUFFERS:
         return replace(record, role="buffer", reason="kept by the module, not trained")
     if (last in ("_u", "_v") and ".parametrizations." in record.name) or (stem != last and orig in names):
@@ -50,7 +52,8 @@ def effective_names(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Parametrised weights: effective name, ``conv.weight``, to the stored tensors it is computed from.
 
     Weight norm, old style ``weight_g weight_v`` and new ``parametrizations.weight.original0 original1``; spectral norm,
-    ``weight_orig weight_u weight_v`` and ``parametrizations.weight.original 0._u 0._v``.
+    ``weight_orig weight_u weight_v`` and ``parametrizations.weight.original 0._u 0._v``; pruning, ``weight_orig
+    weight_mask``.
     """
     names = set(names)
     found: dict[str, tuple[str, ...]] = {}
@@ -66,6 +69,7 @@ def _patterns(name: str) -> Iterable[tuple[str, tuple[str, ...], str]]:
         yield name, (f"{name[:-2]}_v",), name[:-2]
     if name.endswith("_orig"):
         yield name, (f"{name[:-5]}_u", f"{name[:-5]}_v"), name[:-5]
+        yield name, (f"{name[:-5]}_mask",), name[:-5]
     new = re.fullmatch(r"(?P<path>(?:.*\.)?)parametrizations\.(?P<attribute>\w+)\.(?P<last>original0?)", name)
     if new:
         effective, base = new["path"] + new["attribute"], name.rpartition(".")[0]
