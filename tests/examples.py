@@ -235,6 +235,62 @@ def old(norm: Callable[..., nn.Module], module: nn.Module, **options: object) ->
         return norm(module, **options)
 
 
+class Adapted(nn.Module):
+    """Laid out as a layer of peft: the layer it changes, and the factors of each adapter by its name."""
+
+    def __init__(self, base: nn.Module, scaling: dict[str, float]) -> None:
+        super().__init__()
+        self.base_layer = base
+        self.scaling = scaling
+
+
+class AdaptedLinear(Adapted):
+    """LoRA; with magnitudes DoRA."""
+
+    def __init__(self, base: nn.Linear, ranks: dict[str, int], *, magnitudes: bool = False) -> None:
+        super().__init__(base, {name: 1.0 + rank for name, rank in ranks.items()})
+        self.lora_A = nn.ModuleDict({n: nn.Linear(base.in_features, r, bias=False) for n, r in ranks.items()})
+        self.lora_B = nn.ModuleDict({n: nn.Linear(r, base.out_features, bias=False) for n, r in ranks.items()})
+        self.lora_magnitude_vector = nn.ModuleDict()
+        if magnitudes:
+            for name in ranks:
+                self.lora_magnitude_vector[name] = holder = nn.Module()
+                holder.weight = nn.Parameter(torch.empty(base.out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer = self.base_layer(x)
+        for name, scale in self.scaling.items():
+            update = scale * self.lora_B[name].weight @ self.lora_A[name].weight
+            if name in self.lora_magnitude_vector:
+                moved = self.base_layer.weight + update
+                rows = self.lora_magnitude_vector[name].weight / moved.norm(dim=1)
+                update = rows[:, None] * moved - self.base_layer.weight
+            answer = answer + x @ update.T
+        return answer
+
+
+class AdaptedByKronecker(Adapted):
+    """LoKr, one factor whole and one a product."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__(base, {"default": 2.5})
+        self.lokr_w1 = nn.ParameterDict({"default": torch.empty(2, 3)})
+        self.lokr_w2_a = nn.ParameterDict({"default": torch.empty(base.out_features // 2, 2)})
+        self.lokr_w2_b = nn.ParameterDict({"default": torch.empty(2, base.in_features // 3)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        second = self.lokr_w2_a["default"] @ self.lokr_w2_b["default"]
+        return self.base_layer(x) + x @ (self.scaling["default"] * torch.kron(self.lokr_w1["default"], second)).T
+
+
+def adapted(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
+    """The base and every update; of DoRA the whole one, which ``difference`` names."""
+    x = data(5, module.base_layer.in_features)
+    rows = {name: W.double() for name, W in matrices.items()}
+    whole = [W for n, W in rows.items() if n == "difference"] or [W for n, W in rows.items() if n != "base_layer"]
+    yield x.double() @ (rows["base_layer"] + sum(whole)).T, linear_part(module, x)
+
+
 def pruned(module: nn.Module) -> nn.Module:
     prune.random_unstructured(module, "weight", amount=0.4)
     return module
@@ -307,6 +363,20 @@ KINDS: list[Example] = [
         WEIGHT,
         transposed_convolution,
     ),
+    Example("LoRA", seeded(lambda: AdaptedLinear(nn.Linear(6, 4), {"default": 2})), ("adapter", "base_layer"), adapted),
+    Example(
+        "LoRA twice",
+        seeded(lambda: AdaptedLinear(nn.Linear(6, 7), {"first": 2, "second": 3})),
+        ("adapter.first", "adapter.second", "base_layer"),
+        adapted,
+    ),
+    Example(
+        "DoRA",
+        seeded(lambda: AdaptedLinear(nn.Linear(6, 4), {"default": 2}, magnitudes=True)),
+        ("adapter", "difference", "base_layer"),
+        adapted,
+    ),
+    Example("LoKr", seeded(lambda: AdaptedByKronecker(nn.Linear(6, 4))), ("adapter", "base_layer"), adapted),
     Example("pruned", seeded(lambda: pruned(nn.Linear(5, 4))), WEIGHT, dense),
     Example("orthogonal", seeded(lambda: P.orthogonal(nn.Linear(4, 4))), WEIGHT, dense),
 ]

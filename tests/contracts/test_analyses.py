@@ -8,12 +8,20 @@ from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import analyses
 from lmd.findings.quantity import quantities_of
+from lmd.layers.against_base import AgainstBase, with_base
+from lmd.layers.layer_matrix import LayerMatrix
+from lmd.sources.loaders import Held
 from lmd.testing import check_analysis
 
 GENERATOR = torch.Generator().manual_seed(0)
 W = torch.randn(6, 4, generator=GENERATOR)
 X = torch.randn(20, 4, generator=GENERATOR)
-GIVEN = {Factors: factors_of(W), Activations: Activations("layer", X, X @ W.T, None)}
+LAYER = LayerMatrix("layer", "dense", (6, 4), Held("layer.weight", W))
+GIVEN = {
+    Factors: factors_of(W),
+    Activations: Activations("layer", X, X @ W.T, None),
+    AgainstBase: with_base(LAYER, LAYER),
+}
 
 
 @pytest.mark.parametrize("name", list(analyses()))

@@ -17,7 +17,10 @@ from lmd.testing import check_engine, layers_of
 from tests.examples import FORMATS, KINDS, NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_KINDS = {"layer_matrix", "recurrence", "registry", "thin_product", "walk"}
+NO_KINDS = {
+    *("layer_matrix", "recurrence", "registry", "thin_product", "walk"),
+    *("against_base", "differences", "kronecker", "whole_update"),
+}
 PROMISED_KINDS = [
     "dense",
     "embedding",
@@ -28,6 +31,8 @@ PROMISED_KINDS = [
     "attention_output",
     "gate",
     "diagonal",
+    "adapter",
+    "difference",
 ]
 
 

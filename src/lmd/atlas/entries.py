@@ -8,7 +8,7 @@ from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, NotApplicable, analyses_of
 from lmd.layers.layer_matrix import LayerMatrix
 
-__all__ = ["empty_entry", "entry", "failed_entry"]
+__all__ = ["empty_entry", "entry", "failed_entry", "unpaired_entry"]
 
 _MEASURED = ("frobenius_norm", "residual", "orthogonality_defect", "remainder")
 
@@ -30,6 +30,11 @@ def failed_entry(layer: LayerMatrix, reason: str) -> dict[str, Any]:
 def empty_entry(layer: LayerMatrix) -> dict[str, Any]:
     """A layer without rows or without columns: nothing to decompose, and nothing wrong."""
     return _without_numbers(layer, "the matrix has no entries", failed=False)
+
+
+def unpaired_entry(layer: LayerMatrix, reason: str) -> dict[str, Any]:
+    """A layer without a counterpart in the network it was to be compared with: nothing to decompose, nothing wrong."""
+    return _without_numbers(layer, reason, failed=False)
 
 
 def _without_numbers(layer: LayerMatrix, reason: str, *, failed: bool) -> dict[str, Any]:

@@ -77,5 +77,7 @@ def _identity(document: Mapping[str, Any]) -> dict[str, Any]:
         "schema version": document.get("schema_version", SCHEMA_VERSION),
         "weights (sha256)": document.get("network", {}).get("sha256"),
         **{f"{key} version" if key in _MUST_AGREE[:4] else key: provenance.get(key) for key in _MUST_AGREE},
+        "base (sha256)": (provenance.get("base") or {}).get("sha256"),
+        "adapter settings": document.get("facts", {}).get("adapter_config"),
         "layers": [item["name"] for item in document.get("layers", [])],
     }

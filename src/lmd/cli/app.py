@@ -172,6 +172,10 @@ def decompose(
         float | None, typer.Option(help="Keep triples until the relative Frobenius error is at most this.")
     ] = None,
     vectors: Annotated[str, typer.Option(metavar="all|none|K", help="How many triples to keep without a rule.")] = "32",
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="OTHER", help="Decompose W - W of OTHER: the model this one, or this adapter, came from."),
+    ] = None,
     kind: Kinds = None,
     builder: Annotated[
         str | None,
@@ -211,6 +215,7 @@ def decompose(
         with layer_progress(quiet=quiet) as progress:
             atlas = run(
                 model,
+                base=base,
                 out=out,
                 resume=resume,
                 force=force,

@@ -107,7 +107,13 @@ def _failures(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
     for entry in entries:
         if entry["failed"]:
             console.print(Text(plain(f"failed: {entry['name']}: {entry['reason']}"), style="red"))
-    guesses = [entry for entry in entries if entry["confidence"] == "guess" and entry["view_of"] is None]
+    unpaired = [entry for entry in entries if entry["kind"] == "difference" and entry["method"] is None]
+    for entry in unpaired[:20]:
+        console.print(Text(plain(f"not compared: {entry['name']}: {entry['reason']}"), style="yellow"))
+    if len(unpaired) > 20:
+        console.print(Text(f"... and {len(unpaired) - 20} more; --json lists them"))
+    guesses = [entry for entry in entries if entry["alternatives"] and entry["confidence"] == "guess"]
+    guesses = [entry for entry in guesses if entry["view_of"] is None]
     for entry in guesses[:10]:
         choices = " or ".join(entry["alternatives"])
         console.print(

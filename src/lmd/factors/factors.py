@@ -56,8 +56,8 @@ class Factors:
         remainder: None when the triples are exact; for randomised ones a bound from above of ``||W - U U^T W||`` in the
             spectral norm: certain, given ``spectrum_error``, where ``spectrum`` is known; else it fails with a
             probability of at most 1e-10.
-        method: how the values were found: ``gram``, ``lapack``, ``blocks``, ``thin_qr``, ``lanczos``, ``fourier`` or
-            ``randomised``.
+        method: how the values were found: ``gram``, ``lapack``, ``blocks``, ``thin_qr``, ``kronecker``, ``lanczos``,
+            ``fourier`` or ``randomised``.
         inner: width of the thin factors of a map that is a product of two; ``spectrum`` then leaves out the values that
             are 0 by construction. 0 for any other map.
 

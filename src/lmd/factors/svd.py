@@ -10,8 +10,10 @@ from torch import Generator, Tensor
 
 from lmd.factors.blocks import block_svd
 from lmd.factors.factors import Factors
+from lmd.factors.kronecker import kronecker_factors
 from lmd.factors.products import thin_product_factors
 from lmd.factors.rank import Wish
+from lmd.layers.kronecker import KroneckerProduct
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.thin_product import ThinProduct
 from lmd.linalg.panels import Operator, PanelMatrix, TensorPanels, safe_scale
@@ -110,6 +112,11 @@ def randomised_factors(
 @_by_structure.register
 def _from_thin_product(layer: ThinProduct, wish: Wish, generator: Generator | None) -> Factors:
     return thin_product_factors(layer, wish)
+
+
+@_by_structure.register
+def _from_kronecker_product(layer: KroneckerProduct, wish: Wish, generator: Generator | None) -> Factors:
+    return kronecker_factors(layer, wish)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -34,7 +34,7 @@ def baseline_spectrum(factors: Factors) -> Tensor | None:
 
     Marchenko-Pastur quantiles; for a product of thin factors one seeded draw of a product of Gaussian factors.
     """
-    if factors.kind == "diagonal":
+    if factors.kind == "diagonal" or (factors.kind == "difference" and 1 < factors.groups == max(factors.shape)):
         return None
     if factors.inner:
         return gaussian_product_spectrum(factors.shape, factors.inner, factors.frobenius_norm)

@@ -21,8 +21,10 @@ from lmd.atlas.layer_record import LayerRecord, Stored
 from lmd.atlas.resuming import checked_folder, prepare
 from lmd.atlas.stored import PENDING
 from lmd.engines.local import Engine, Local
+from lmd.layers.differences import Unpaired
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.walk import Walk, walk
+from lmd.pipeline.base import against_base
 from lmd.pipeline.layer_task import LayerTask, record_of
 from lmd.pipeline.options import Options
 from lmd.sources.checksum import sha256_of_tensors
@@ -39,6 +41,7 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     model: nn.Module | str | Path,
     data: Tensor | None = None,
     *,
+    base: nn.Module | str | Path | None = None,
     labels: Tensor | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -55,6 +58,8 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
 
     Args:
         model: a live module, a file, a Hugging Face folder, or a Hub name ``owner/name[@revision]``.
+        base: another model of the same structure: the rows are then ``W - W_base``, layer by layer; of an adapter, the
+            model that it changes.
         data: examples to run through the network, ``(n, ...)``; only for networks that run.
         labels: class of each example, for pictures.
         out: folder for the atlas; each layer is written as soon as it is done.
@@ -92,11 +97,12 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     folder = checked_folder(out, resume=resume, force=force)
     network = open_network(model, kinds=chosen.kinds, builder=builder)
     network = replace(network, name=name or network.name, wishes=chosen.wishes)
-    found = walk(network)
+    found, other = against_base(walk(network), network, base)
     layers = _selected(found.layers, chosen.layers)
     seen = _activations(network, layers, data, labels)
     tasks = [LayerTask(layer, chosen, seen.get(layer.name)) for layer in layers]
-    provenance = {**_provenance(network, chosen, started), "builder": builder, "data": _fingerprint(data, labels)}
+    provenance = {**_provenance(network, chosen, started), "builder": builder, "base": other}
+    provenance["data"] = _fingerprint(data, labels)
     head = Atlas(
         _described(network, picture),
         _planned(network, found, layers),
@@ -195,11 +201,14 @@ def _coverage(
     network: Network, found: Walk, layers: tuple[LayerMatrix, ...], records: tuple[LayerRecord, ...]
 ) -> Coverage:
     pairs = [(layer, record) for layer, record in zip(layers, records, strict=True) if layer.view_of is None]
-    done = _sizes(layer for layer, record in pairs if not record.failed)
+    done = _sizes(layer for layer, record in pairs if not (record.failed or isinstance(layer, Unpaired)))
     whole = _sizes(layer for layer in found.layers if layer.view_of is None)
     shares = {name: size / whole[name] if whole[name] else 1.0 for name, size in done.items()}
+    unpaired = {
+        name: layer.reason for layer, _ in pairs if isinstance(layer, Unpaired) for name in layer.loader.tensors
+    }
     failed = {name: record.entry["reason"] for _, record in pairs if record.failed for name in record.entry["tensors"]}
-    return coverage_of(network.records, shares, {**found.reasons, **_left_out(found, layers)}, failed)
+    return coverage_of(network.records, shares, {**found.reasons, **_left_out(found, layers), **unpaired}, failed)
 
 
 def _sizes(layers: Iterable[LayerMatrix]) -> dict[str, int]:

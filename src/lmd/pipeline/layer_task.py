@@ -9,11 +9,12 @@ import torch
 from safetensors import SafetensorError
 
 from lmd.activations.activations import Activations
-from lmd.atlas.entries import empty_entry, entry, failed_entry
+from lmd.atlas.entries import empty_entry, entry, failed_entry, unpaired_entry
 from lmd.atlas.layer_record import Kept, LayerRecord, arrays_to_keep
 from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import Finding, analyses_of, run
+from lmd.layers.differences import Unpaired
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.linalg.threads import fitting_threads
 from lmd.pipeline.options import Options
@@ -48,6 +49,8 @@ def record_of(task: LayerTask) -> LayerRecord:
     layer = task.layer
     if 0 in layer.shape:
         return LayerRecord(empty_entry(layer), Kept({}))
+    if isinstance(layer, Unpaired):
+        return LayerRecord(unpaired_entry(layer, layer.reason), Kept({}))
     generator = torch.Generator().manual_seed(task.options.seed + crc32(layer.name.encode()))
     try:
         with fitting_threads(layer.shape):

@@ -38,6 +38,8 @@ def headlines(document: Mapping[str, Any]) -> list[Headline]:
 
 
 def _layers(layers: Sequence[Mapping[str, Any]], failed: int) -> Headline:
+    # what had no counterpart in the base, and what has no entries, was not decomposed
+    layers = [layer for layer in layers if layer.get("method", "") is not None]
     views = sum(1 for layer in layers if layer.get("view_of"))
     kinds = Counter(str(layer.get("kind", "")).replace("_", " ") for layer in layers)
     parts = [", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common(4)) + ", …" * (len(kinds) > 4)]

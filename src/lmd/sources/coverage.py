@@ -72,7 +72,7 @@ def _account(
     if name in decomposed:
         part = f"{decomposed[name]:.1%} of it; {reasons.get(name, 'no row takes the rest')}"
         return TensorCoverage(name, shape, record.elements, "decomposed", part if decomposed[name] < 1.0 else "")
-    if len(shape) < 2:
+    if len(shape) < 2 or _is_magnitude(name):
         reason = record.reason or reasons.get(name) or _vector_reason(name, shape)
         return TensorCoverage(name, shape, record.elements, "vector", reason)
     if 0 in shape:
@@ -81,11 +81,18 @@ def _account(
     return TensorCoverage(name, shape, record.elements, "unsupported", reason)
 
 
+def _is_magnitude(name: str) -> bool:
+    # of a convolution it is stored with as many axes as the kernel
+    return "lora_magnitude_vector" in name
+
+
 def _vector_reason(name: str, shape: tuple[int, ...]) -> str:
     if not shape:
         return "a single number, no matrix"
     if "bias" in name.rpartition(".")[2]:
         return "a bias: it shifts, it is no linear map"
+    if _is_magnitude(name):
+        return "DoRA's magnitudes: they rescale the outputs of the changed layer, whose whole update needs the base"
     return f"1-d: if it is a normalisation, say --kind '{name.rpartition('.')[0] or name}=diagonal'"
 
 
@@ -95,6 +102,7 @@ def mapped_names(readings: Iterable[Reading], names: Collection[str]) -> set[str
     found: set[str] = set()
     for reading in readings:
         for role, name in reading.roles.items():
-            if "weight" in role and role not in ("weight_u",):
+            of_an_adapter = reading.kind == "adapter" and role != "lora_magnitude_vector"
+            if of_an_adapter or ("weight" in role and role not in ("weight_u",)):
                 found.update(effective.get(name, (name,)))
     return found & set(names)

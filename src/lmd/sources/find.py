@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lmd.sources import hub
+from lmd.sources.adapter_scale import with_adapter_config
 from lmd.sources.archive import Archive
 from lmd.sources.errors import UnreadableModelError
 from lmd.sources.formats import format_of
@@ -43,6 +44,7 @@ def read_archive(model: str, *, header: bool = False) -> tuple[Path, Archive]:
         raise UnreadableModelError(
             f"{model} does not exist; give a checkpoint file, a folder with weights, or a Hub name owner/name."
         )
+    archive = with_adapter_config(archive)
     return path, replace(archive, records=with_roles(archive.records))
 
 

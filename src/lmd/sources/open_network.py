@@ -16,7 +16,7 @@ from lmd.sources.declared_architecture import declared_skeleton
 from lmd.sources.find import read_archive
 from lmd.sources.network import Network
 from lmd.sources.parametrised import effective_loaders
-from lmd.sources.reading import TensorRecord
+from lmd.sources.reading import Reading, TensorRecord
 from lmd.sources.rules.read_names import read_names
 from lmd.sources.skeleton import skeleton_of
 from lmd.sources.torch_module import commonest_dtype, from_module
@@ -97,10 +97,17 @@ def _as_declared(record: TensorRecord, tied: Mapping[str, str], buffers: set[str
 
 
 def _by_rules(path: Path, archive: Archive, kinds: Mapping[str, str] | None) -> Network:
-    readings = read_names(archive.records, kinds, ordered="order" not in archive.facts)
+    found = read_names(archive.records, kinds, ordered="order" not in archive.facts)
+    readings = tuple(_with_settings(r, archive.facts) if r.kind == "adapter" else r for r in found)
     skeleton, table = skeleton_of(readings)
     transposed = frozenset(r.roles["weight"] for r in readings if r.kind == "transposed_kernel_matrix")
     return _network(path, archive, skeleton, names=table, readings={r.path: r for r in readings}, transposed=transposed)
+
+
+def _with_settings(reading: Reading, facts: Mapping[str, object]) -> Reading:
+    """How strongly an adapter acts is declared in its settings, or a guess."""
+    told = facts.get("adapter_config") or "alpha" in reading.roles
+    return replace(reading, confidence="declared" if told else "guess")
 
 
 def _refuse_for_declared(kinds: Mapping[str, str] | None, what: str) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from lmd.sources.reading import Reading
 
-__all__ = ["TransposedLinear", "skeleton_of"]
+__all__ = ["AdapterSkeleton", "TransposedLinear", "skeleton_of"]
 
 
 class TransposedLinear(nn.Module):
@@ -23,6 +23,15 @@ class TransposedLinear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x W + b``."""
         return x @ self.weight + self.bias
+
+
+class AdapterSkeleton(nn.Module):
+    """The tensors of one adapter of a file, by role."""
+
+    def __init__(self, roles: Mapping[str, str]) -> None:
+        """Keep the names of the tensors."""
+        super().__init__()
+        self.roles = dict(roles)
 
 
 def skeleton_of(readings: Iterable[Reading]) -> tuple[nn.Module, dict[str, str]]:
@@ -134,7 +143,12 @@ def _recurrent(reading: Reading) -> nn.Module:
     return layer(width, hidden, **options)
 
 
+def _adapter(reading: Reading) -> nn.Module:
+    return AdapterSkeleton(reading.roles)
+
+
 _BUILDERS = {
+    "adapter": _adapter,
     "dense": _dense,
     "transposed_dense": _transposed_dense,
     "embedding": _embedding,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from lmd.sources.adapter_names import adapter_readings, without_adapters
 from lmd.sources.reading import Reading, TensorRecord
 from lmd.sources.rules.evidence import Evidence, evidence_of
 from lmd.sources.rules.kernels import depthwise_by_name, grouped, kernel_among
@@ -29,13 +30,20 @@ def read_names(
     Raises:
         ValueError: an override names an unknown kind, fits no module, or its kind does not fit the shape.
     """
-    modules = modules_of(records)
+    adapters = adapter_readings(records)
+    modules = modules_of(without_adapters(records, adapters))
     first = [by_own_shape(m) for m in modules]
     if not ordered:
         first = depthwise_by_name(modules, first)
     evidence = evidence_of(modules, first, ordered=ordered)
     readings = tuple(_among(index, evidence) for index in range(len(modules)))
-    return tuple(r for r in overridden(readings, modules, kinds or {}) if r is not None and r.kind != "vector")
+    read = (r for r in overridden(readings, modules, kinds or {}) if r is not None and r.kind != "vector")
+    return _in_order((*adapters, *read), records) if adapters else tuple(read)
+
+
+def _in_order(readings: Sequence[Reading], records: Sequence[TensorRecord]) -> tuple[Reading, ...]:
+    place = {record.name: index for index, record in enumerate(records)}
+    return tuple(sorted(readings, key=lambda r: min(place.get(name, len(place)) for name in r.roles.values())))
 
 
 def _among(index: int, evidence: Evidence) -> Reading | None:

@@ -1,0 +1,35 @@
+"""What a network is compared with."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from lmd.layers.differences import compared
+from lmd.layers.walk import Walk
+from lmd.sources.network import Network
+from lmd.sources.open_network import open_network
+
+__all__ = ["against_base"]
+
+
+def against_base(
+    found: Walk, network: Network, base: nn.Module | str | Path | None
+) -> tuple[Walk, Mapping[str, str] | None]:
+    """The rows as differences from another network, and which one that is; as they are without a base.
+
+    Raises:
+        TypeError: ``base`` is of another type.
+        UnreadableModelError: it cannot be read.
+        UnsafeModelError: reading it would run code.
+        ValueError: the two have no layer in common.
+    """
+    if base is None:
+        return found, None
+    if not isinstance(base, nn.Module | str | Path):
+        raise TypeError(f"base is of type {type(base).__name__}; give a torch.nn.Module, a path or a Hub name.")
+    other = open_network(base)
+    other = replace(other, wishes=replace(network.wishes, parts=False), input_sizes=network.input_sizes)
+    known = {"name": other.name, "source": other.source, "sha256": other.sha256}
+    return compared(found, other), known
