@@ -8,7 +8,7 @@ from lmd.layers.layer_matrix import LayerMatrix, transposed
 from lmd.layers.registry import join, register
 from lmd.sources.network import Network
 
-__all__ = ["embedding"]
+__all__ = ["embedding", "embedding_bag"]
 
 
 @register
@@ -17,3 +17,12 @@ def embedding(module: nn.Embedding, path: str, network: Network) -> Iterator[Lay
     shape = (module.embedding_dim, module.num_embeddings)
     loader = network.loader(join(path, "weight"))
     yield LayerMatrix(path or "weight", "embedding", shape, loader, transposed, note="columns are the entries' vectors")
+
+
+@register
+def embedding_bag(module: nn.EmbeddingBag, path: str, network: Network) -> Iterator[LayerMatrix]:
+    """The map ``(dim, entries)`` from counts of entries to the sum of their vectors."""
+    shape = (module.embedding_dim, module.num_embeddings)
+    loader = network.loader(join(path, "weight"))
+    note = f"columns are the entries' vectors; a bag gives their {module.mode}"
+    yield LayerMatrix(path or "weight", "embedding", shape, loader, transposed, note=note)

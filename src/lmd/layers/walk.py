@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from lmd.layers.layer_matrix import LayerMatrix
-from lmd.layers.registry import load_kinds, matrices_of
+from lmd.layers.registry import Kind, load_kinds, matrices_of, remaining
 from lmd.sources.network import Network
 from lmd.sources.reading import Reading
 
@@ -37,18 +37,19 @@ def walk(network: Network) -> Walk:
     readings = {tensor: reading for reading in network.readings.values() for tensor in reading.roles.values()}
     for place, module in network.skeleton.named_modules():
         path = network.names.get(place, place)
-        fresh = (row for row in _rows(module, path, network) if not taken >= set(row.loader.tensors))
         own = network.readings.get(path)
-        rows = [_noted(row, own or readings.get(row.loader.tensors[0]), twins) for row in fresh]
-        layers.extend(rows)
-        taken.update(name for row in rows for name in row.loader.tensors)
+        for ask in (matrices_of, remaining):
+            fresh = [row for row in _rows(ask, module, path, network) if not taken >= set(row.loader.tensors)]
+            rows = [_noted(row, own or readings.get(row.loader.tensors[0]), twins) for row in fresh]
+            layers.extend(rows)
+            taken.update(name for row in rows for name in row.loader.tensors)
         reasons.update(_reasons(module, path, network))
     return Walk(tuple(layers), {name: reason for name, reason in reasons.items() if name not in taken})
 
 
-def _rows(module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
+def _rows(ask: Kind, module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
     try:
-        yield from matrices_of(module, path, network)
+        yield from ask(module, path, network)
     except KeyError:
         # the architecture names a tensor that the file leaves out, or that could not be read; its record says why
         return
