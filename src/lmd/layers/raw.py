@@ -77,14 +77,15 @@ def _row(  # noqa: PLR0913 - a row's own fields
 
 def _two_axes(name: str, loader: Loader, bias: tuple[int, ...] | None) -> LayerMatrix:
     rows, columns = loader.shape[-2:]
-    transposed, confidence = False, "guess"
+    sure = rows != columns and bias in ((rows,), (columns,))
+    transposed = sure and bias == (columns,)
     note = "raw parameter, as stored: first axis as outputs"
-    if rows != columns and bias in ((rows,), (columns,)):
-        transposed, confidence = bias == (columns,), "shape"
+    if sure:
         note = f"raw parameter; the bias has the length of its {'last' if transposed else 'first'} axis"
+    if name.rpartition(".")[2] in ("gate", "router"):
+        note = f"router by its name; {note}"
     shape = (columns, rows) if transposed else (rows, columns)
-    chosen: Confidence = "shape" if confidence == "shape" else "guess"
-    others = () if confidence == "shape" else ("transposed_dense", "embedding")
-    return LayerMatrix(
-        name, "dense", shape, loader, partial(_matrix, transposed=transposed), 1, None, chosen, others, note
-    )
+    others = () if sure else ("transposed_dense", "embedding")
+    confidence: Confidence = "shape" if sure else "guess"
+    form = partial(_matrix, transposed=transposed)
+    return LayerMatrix(name, "dense", shape, loader, form, 1, None, confidence, others, note)

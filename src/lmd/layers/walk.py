@@ -68,7 +68,7 @@ def _noted(row: LayerMatrix, reading: Reading | None, twins: Mapping[str, list[s
     tied = ", ".join(twin for name in row.loader.tensors for twin in twins.get(name, ()))
     texts = (row.note, reading.reason if reading else "", f"tied: serves as {tied} too" if tied else "")
     note = "; ".join(text for text in texts if text)
-    if reading is None:
+    if reading is None or reading.kind == "raw":
         return replace(row, note=note)
     return replace(row, confidence=reading.confidence, alternatives=reading.alternatives, note=note)
 
