@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lmd.layers.layer_matrix import LayerMatrix, as_stored
 from lmd.layers.pooled import Pooled, as_computed
-from lmd.layers.registry import claims, join
+from lmd.layers.registry import claims, join, own_shapes
 from lmd.sources.loaders import Loader
 from lmd.sources.network import Network
 from lmd.sources.reading import Confidence
@@ -30,8 +30,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def _stacks(module: nn.Module) -> Shapes:
-    own = {name: tuple(p.shape) for name, p in module.named_parameters(recurse=False)}
-    return {name: shape for name, shape in own.items() if name in _STACKS and len(shape) == 3}
+    return {name: shape for name, shape in own_shapes(module).items() if name in _STACKS and len(shape) == 3}
 
 
 def _holds_stacks(module: nn.Module) -> bool:
@@ -73,7 +72,7 @@ def expert_stacks(module: nn.Module, path: str, network: Network) -> Iterator[La
 def _layout(module: nn.Module, network: Network) -> _Layout:
     found = _stacks(module)
     inwards = next(found[name] for name in found if name in _INWARDS)
-    own = dict(module.named_parameters(recurse=False))
+    own = own_shapes(module)
     fused = next((found[name] for name in _FUSED if name in found), None)
     if fused is not None:
         transposed = fused[2] == 2 * inwards[1] and fused[1] == inwards[2]
@@ -171,10 +170,9 @@ def expert_list(module: nn.Module, path: str, network: Network) -> Iterator[Laye
 
 def _chooses(module: nn.Module) -> bool:
     """A module with a 2-D weight and ``num_experts`` of its own, or whose class is named a router."""
-    own = {name: p.ndim for name, p in module.named_parameters(recurse=False)}
     named = "router" in type(module).__name__.lower()
     sized = hasattr(module, "num_experts") and not isinstance(module, nn.Linear | nn.Embedding)
-    return own.get("weight") == 2 and (named or sized)
+    return len(own_shapes(module).get("weight", ())) == 2 and (named or sized)
 
 
 @claims(_chooses)

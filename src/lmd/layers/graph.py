@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from lmd.layers.layer_matrix import LayerMatrix, as_stored, transposed
-from lmd.layers.registry import claims, join
+from lmd.layers.registry import claims, join, own_shapes
 from lmd.sources.loaders import Loader
 from lmd.sources.network import Network
 from lmd.sources.reading import Confidence
@@ -33,7 +33,7 @@ def _sizes(module: nn.Module) -> tuple[int, int] | None:
 
 def _fitting(module: nn.Module) -> list[str]:
     sizes = _sizes(module)
-    own = ((name, tuple(p.shape)) for name, p in module.named_parameters(recurse=False))
+    own = own_shapes(module).items()
     return [n for n, s in own if sizes and len(s) in (2, 3) and s[-2:] in (sizes, sizes[::-1])]
 
 

@@ -7,7 +7,7 @@ from math import prod
 from torch import Tensor, nn
 
 from lmd.layers.layer_matrix import LayerMatrix, as_stored
-from lmd.layers.registry import join, remainder
+from lmd.layers.registry import join, own_shapes, remainder
 from lmd.sources.loaders import Loader
 from lmd.sources.network import Network
 from lmd.sources.reading import Confidence
@@ -37,11 +37,11 @@ def raw_parameters(module: nn.Module, path: str, network: Network) -> Iterator[L
 
     Which axis is the output is not known: the first, unless the bias beside it has the length of the last.
     """
-    own = {name: tuple(p.shape) for name, p in module.named_parameters(recurse=False)}
+    own = own_shapes(module)
     for name, shape in own.items():
         loader = network.loaders.get(join(path, name))
         # what was not read has its reason in the record
-        if loader is None or loader.shape != shape or _complex(module, name):
+        if loader is None or loader.shape != shape:
             continue
         row = path or name if name == "weight" else join(path, name)
         role = raw_role(name, shape)
@@ -55,10 +55,6 @@ def raw_parameters(module: nn.Module, path: str, network: Network) -> Iterator[L
         elif role == "stack":
             first = next(n for n in shape if n > 1)
             yield _row(row, "dense", (first, prod(shape) // first), loader, _unfolded)
-
-
-def _complex(module: nn.Module, name: str) -> bool:
-    return dict(module.named_parameters(recurse=False))[name].is_complex()
 
 
 _NOTES = {

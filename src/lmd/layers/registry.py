@@ -8,12 +8,13 @@ from pkgutil import iter_modules
 from typing import TypeVar
 
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 import lmd.layers
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.sources.network import Network
 
-__all__ = ["Kind", "claims", "join", "kind_of", "load_kinds", "matrices_of", "register", "registered", "remainder", "remaining"]
+__all__ = ["Kind", "claims", "join", "kind_of", "load_kinds", "matrices_of", "own_shapes", "register", "registered", "remainder", "remaining"]
 
 Kind = Callable[[nn.Module, str, Network], Iterable[LayerMatrix]]
 Predicate = Callable[[nn.Module], bool]
@@ -92,3 +93,9 @@ def load_kinds() -> None:
 def join(path: str, part: str) -> str:
     """A dotted name; the root module has the empty path."""
     return f"{path}.{part}" if path else part
+
+
+def own_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shape of each parameter a module owns itself; complex ones and those without a shape yet are left out."""
+    own = module.named_parameters(recurse=False)
+    return {n: tuple(p.shape) for n, p in own if not isinstance(p, UninitializedParameter) and not p.is_complex()}

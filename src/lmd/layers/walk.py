@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import Kind, load_kinds, matrices_of, remaining
@@ -79,7 +80,11 @@ def _reasons(module: nn.Module, path: str, network: Network) -> Iterator[tuple[s
     prefix = f"{path}." if path else ""
     kind = f"{type(module).__module__}.{type(module).__qualname__}"
     for name, tensor in module.named_parameters(recurse=False):
-        if tensor.ndim > 1:
+        if isinstance(tensor, UninitializedParameter):
+            continue
+        if tensor.is_complex():
+            yield f"{prefix}{name}", f"complex numbers; {kind} may use them as pairs of real ones, which no kind knows"
+        elif tensor.ndim > 1:
             yield f"{prefix}{name}", f"no layer kind for {kind}, which owns it"
         elif "bias" not in name:
             yield f"{prefix}{name}", f"no layer kind for {kind}, and its {name!r} is no matrix"
