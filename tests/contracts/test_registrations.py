@@ -17,7 +17,7 @@ from lmd.testing import check_engine, layers_of
 from tests.examples import FORMATS, KINDS, NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_KINDS = {"layer_matrix", "pooled", "recurrence", "registry", "thin_product", "walk"}
+NO_KINDS = {"feeding", "folding", "layer_matrix", "pooled", "tied", "recurrence", "registry", "thin_product", "walk"}
 PROMISED_KINDS = [
     "dense",
     "embedding",

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
+from lmd.layers.folding import folded
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import Kind, load_kinds, matrices_of, remaining
+from lmd.layers.tied import other_roles
 from lmd.sources.network import Network
 from lmd.sources.reading import Reading
 
@@ -33,7 +35,7 @@ def walk(network: Network) -> Walk:
     layers: list[LayerMatrix] = []
     # a tied tensor is decomposed once, under its first name
     taken = {record.name for record in network.records if record.role == "tied"}
-    twins = _twins(network)
+    twins = other_roles(network)
     reasons: dict[str, str] = {}
     readings = {tensor: reading for reading in network.readings.values() for tensor in reading.roles.values()}
     for place, module in network.skeleton.named_modules():
@@ -45,7 +47,8 @@ def walk(network: Network) -> Walk:
             layers.extend(rows)
             taken.update(name for row in rows for name in row.loader.tensors)
         reasons.update(_reasons(module, path, network))
-    return Walk(tuple(layers), {name: reason for name, reason in reasons.items() if name not in taken})
+    rows = folded(layers, network) if network.wishes.fold_norm else tuple(layers)
+    return Walk(rows, {name: reason for name, reason in reasons.items() if name not in taken})
 
 
 def _rows(ask: Kind, module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
@@ -54,15 +57,6 @@ def _rows(ask: Kind, module: nn.Module, path: str, network: Network) -> Iterator
     except KeyError:
         # the architecture names a tensor that the file leaves out, or that could not be read; its record says why
         return
-
-
-def _twins(network: Network) -> dict[str, list[str]]:
-    twins: dict[str, list[str]] = {}
-    for record in network.records:
-        if record.role == "tied":
-            original = record.reason.removeprefix("same tensor as ").partition(",")[0]
-            twins.setdefault(original, []).append(record.name)
-    return twins
 
 
 def _noted(row: LayerMatrix, reading: Reading | None, twins: Mapping[str, list[str]]) -> LayerMatrix:
