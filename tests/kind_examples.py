@@ -87,9 +87,7 @@ def rnn_cell(module: nn.RNNCell, matrices: Matrices) -> Pairs:
 def lstm_cell(module: nn.LSTMCell, matrices: Matrices) -> Pairs:
     x, h, c = data(3, module.input_size), data(3, module.hidden_size), torch.ones(3, module.hidden_size)
     bias = (module.bias_ih + module.bias_hh).detach().chunk(4)
-    i, f, g, o = (
-        x @ matrices[f"input.{n}"].T + h @ matrices[f"hidden.{n}"].T + bias[k] for k, n in enumerate("ifgo")
-    )
+    i, f, g, o = (x @ matrices[f"input.{n}"].T + h @ matrices[f"hidden.{n}"].T + bias[k] for k, n in enumerate("ifgo"))
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     with torch.no_grad():
         own = module(x, (h, torch.ones(3, module.hidden_size)))
@@ -284,9 +282,7 @@ MORE_KINDS: list[Example] = [
     ),
     Example("experts as modules", seeded(ExpertList), ("gate", *list_rows("fc1"), *list_rows("fc2")), expert_list),
     Example("router", seeded(Router), ("weight",), linear("weight")),
-    Example(
-        "fused gate and up", seeded(FusedGate), ("gate_up_proj.gate", "gate_up_proj.up", "down_proj"), fused_gate
-    ),
+    Example("fused gate and up", seeded(FusedGate), ("gate_up_proj.gate", "gate_up_proj.up", "down_proj"), fused_gate),
     Example("gated feed-forward", seeded(SwiGLU), ("gate_proj", "up_proj", "down_proj"), swiglu),
     Example(
         "state-space mixer",

@@ -41,9 +41,9 @@ def _holds_stacks(module: nn.Module) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    transposed: bool
-    interleaved: bool
     confidence: Confidence
+    transposed: bool = False
+    interleaved: bool = False
     note: str = ""
 
 
@@ -81,11 +81,11 @@ def _layout(module: nn.Module, network: Network) -> _Layout:
         transposed = getattr(module, "is_transposed", transposed)
         interleaved = not told if told is not None else transposed and f"{_FUSED[0]}_bias" in own
         text = "gate and up alternate" if interleaved else "gate first, then up"
-        return _Layout(transposed, interleaved, "declared" if told is not None else "siblings", text)
+        return _Layout("declared" if told is not None else "siblings", transposed, interleaved, text)
     width = next((w for key in _WIDTHS if isinstance(w := _setting(module, network, key), int)), None)
     if width in inwards[1:] and inwards[1] != inwards[2]:
-        return _Layout(inwards[2] == width, False, "siblings")
-    return _Layout(False, False, "guess")
+        return _Layout("siblings", inwards[2] == width)
+    return _Layout("guess")
 
 
 def _setting(module: nn.Module, network: Network, key: str) -> Any:

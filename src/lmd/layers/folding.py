@@ -50,7 +50,9 @@ def _times(row: LayerMatrix, norm: LayerMatrix, *, behind: bool) -> LayerMatrix:
     note = "; ".join(text for text in (row.note, f"times the gain of {norm.name}, folded in from {place}") if text)
     if isinstance(row, ThinProduct):
         both = row.kind == "query_key"
-        function: Form = partial(_scaled_factors, form=row.form, gain=norm.form, out=row.shape[0], both=both)
+        function: Callable[..., Tensor] = partial(
+            _scaled_factors, form=row.form, gain=norm.form, out=row.shape[0], both=both
+        )
         size = row.loader.shape
     else:
         out, inn = row.shape
@@ -59,7 +61,9 @@ def _times(row: LayerMatrix, norm: LayerMatrix, *, behind: bool) -> LayerMatrix:
     return replace(row, loader=Combined(function, (row.loader, norm.loader), size), form=as_computed, note=note)
 
 
-def _scaled(weight: Tensor, norm: Tensor, *, form: Form, gain: Form, size: tuple[int, int, int], behind: bool) -> Tensor:
+def _scaled(
+    weight: Tensor, norm: Tensor, *, form: Form, gain: Form, size: tuple[int, int, int], behind: bool
+) -> Tensor:
     blocks, gains = form(weight).double().reshape(size), gain(norm).double().flatten()
     if behind:
         return blocks * gains.reshape(size[0], size[1], 1)

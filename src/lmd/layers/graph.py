@@ -38,7 +38,7 @@ def _fitting(module: nn.Module) -> list[str]:
 
 
 def _keeps_its_widths(module: nn.Module) -> bool:
-    """A module not of torch with attributes such as ``in_channels`` and ``out_channels`` and weights of these widths."""
+    """A module not of torch with ``in_channels`` and ``out_channels``, or such, and weights of these widths."""
     return not isinstance(module, _TORCH) and bool(_fitting(module))
 
 
@@ -101,10 +101,14 @@ def concatenated_messages(module: nn.Module, path: str, network: Network) -> Ite
     loader = network.loader(f"{name}.weight")
     rows, columns = loader.shape
     width = rows // 2
-    note = f"reads own node ({width}), neighbour ({width}), edge ({columns - rows}); writes gate, then core ({width} each)"
+    note = (
+        f"reads own node ({width}), neighbour ({width}), edge ({columns - rows}); writes gate, then core ({width} each)"
+    )
     yield LayerMatrix(name, "dense", (rows, columns), loader, note=note)
     if not network.wishes.parts:
         return
     for word, start, size in (("own", 0, width), ("neighbour", width, width), ("edge", rows, columns - rows)):
         part = loader.narrow(1, start, size)
-        yield LayerMatrix(f"{name}.{word}", "dense", (rows, size), part, view_of=name, note=f"what the {word} part does")
+        yield LayerMatrix(
+            f"{name}.{word}", "dense", (rows, size), part, view_of=name, note=f"what the {word} part does"
+        )

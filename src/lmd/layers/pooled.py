@@ -13,7 +13,7 @@ __all__ = ["Pooled", "as_computed"]
 
 
 def as_computed(tensor: Tensor) -> Tensor:
-    """The tensor as it is; unlike ``as_stored`` it lets nobody read it piece by piece, as each piece costs the whole."""
+    """The tensor as it is, but never read piece by piece, unlike ``as_stored``: each piece costs the whole."""
     return tensor
 
 

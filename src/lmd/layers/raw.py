@@ -1,6 +1,6 @@
 """Parameters that a module holds by itself and that no other kind took."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import prod
 
@@ -64,11 +64,11 @@ _NOTES = {
 }
 
 
-def _row(  # noqa: PLR0913 - a row's own fields
-    name: str, kind: str, shape: tuple[int, int], loader: Loader, form: object, *, groups: int = 1
+def _row(
+    name: str, kind: str, shape: tuple[int, int], loader: Loader, form: Callable[[Tensor], Tensor], *, groups: int = 1
 ) -> LayerMatrix:
     note = _NOTES[kind] if len(loader.shape) <= 2 else f"{_NOTES[kind]}; stored {' x '.join(map(str, loader.shape))}"
-    return LayerMatrix(name, kind, shape, loader, form, groups, confidence="guess", note=note)  # type: ignore[arg-type]
+    return LayerMatrix(name, kind, shape, loader, form, groups, confidence="guess", note=note)
 
 
 def _two_axes(name: str, loader: Loader, bias: tuple[int, ...] | None) -> LayerMatrix:

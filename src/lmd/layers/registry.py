@@ -14,7 +14,19 @@ import lmd.layers
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.sources.network import Network
 
-__all__ = ["Kind", "claims", "join", "kind_of", "load_kinds", "matrices_of", "own_shapes", "register", "registered", "remainder", "remaining"]
+__all__ = [
+    "Kind",
+    "claims",
+    "join",
+    "kind_of",
+    "load_kinds",
+    "matrices_of",
+    "own_shapes",
+    "register",
+    "registered",
+    "remainder",
+    "remaining",
+]
 
 Kind = Callable[[nn.Module, str, Network], Iterable[LayerMatrix]]
 Predicate = Callable[[nn.Module], bool]

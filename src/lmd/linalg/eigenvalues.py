@@ -1,6 +1,7 @@
 """Eigenvalues of a general real matrix, and how far each can be off."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 import scipy.linalg
@@ -52,7 +53,8 @@ def eigenvalues(W: Float64[Tensor, "n n"], *, perturbation: float = 0.0) -> Eige
     # scaled, so that sums of squares stay in range
     scale = W.abs().max().item() or 1.0
     matrix = (W / scale).numpy()
-    values, left, right = scipy.linalg.eig(matrix, left=True, right=True)
+    found: Any = scipy.linalg.eig(matrix, left=True, right=True)
+    values, left, right = found
     norm = float(numpy.linalg.norm(matrix))
     backward = numpy.linalg.norm(matrix @ right - right * values, axis=0) + numpy.sqrt(size) * _EPS * norm
     backward = backward + perturbation / scale
@@ -62,4 +64,6 @@ def eigenvalues(W: Float64[Tensor, "n n"], *, perturbation: float = 0.0) -> Eige
     elsner = (2 * norm + backward) ** (1 - 1 / size) * backward ** (1 / size)
     errors = numpy.minimum(numpy.where(numpy.isfinite(first_order), first_order, numpy.inf), elsner)
     order = numpy.lexsort((-values.imag, -values.real, -numpy.abs(values)))
-    return Eigenvalues(torch.from_numpy(values[order] * scale).to(torch.complex128), torch.from_numpy(errors[order] * scale))
+    return Eigenvalues(
+        torch.from_numpy(values[order] * scale).to(torch.complex128), torch.from_numpy(errors[order] * scale)
+    )
