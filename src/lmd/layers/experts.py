@@ -145,12 +145,8 @@ def _alike(module: nn.Module) -> bool:
 
 def _dense_children(module: nn.Module) -> dict[str, tuple[int, int]]:
     # a weight that is computed from others is left to the kind of its own module
-    children = (pair for pair in module.named_modules() if isinstance(pair[1], nn.Linear))
-    return {
-        name: (child.out_features, child.in_features)
-        for name, child in children
-        if "weight" in dict(child.named_parameters(recurse=False))
-    }
+    children = ((name, own_shapes(child)) for name, child in module.named_modules() if isinstance(child, nn.Linear))
+    return {name: (own["weight"][0], own["weight"][1]) for name, own in children if "weight" in own}
 
 
 @claims(_alike)

@@ -46,6 +46,7 @@ def _stores_one_less(module: nn.Module) -> bool:
 
 
 def _normalises(module: nn.Module) -> bool:
+    """LayerNorm, GroupNorm, RMSNorm, and modules of one vector whose class is named a norm."""
     # every library has its own RMSNorm: one vector that scales, in a class named after what it does
     if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.RMSNorm):
         return True
