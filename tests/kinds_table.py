@@ -1,4 +1,4 @@
-"""The docs table "what we decompose", from the registries and the examples: ``python -m tests.kinds_table`` writes it."""
+"""The docs table of what is decomposed, from the registries and the examples: ``python -m tests.kinds_table``."""
 
 import inspect
 import re

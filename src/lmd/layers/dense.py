@@ -20,7 +20,7 @@ def dense(module: nn.Linear, path: str, network: Network) -> Iterator[LayerMatri
 
 
 def _stored_transposed(module: nn.Module) -> bool:
-    """transformers' Conv1D, and dense layers of bare files whose biases say they are stored ``(in, out)``."""
+    """A Conv1D as in transformers, and dense layers of bare files whose biases say they are stored ``(in, out)``."""
     # known by its form so that the library need not be there; a live attribute is not read, since
     # that alone can step a parametrisation
     weight = dict(module.named_parameters(recurse=False)).get("weight")

@@ -136,11 +136,13 @@ def _pooled(
 
 
 def _alike(module: nn.Module) -> bool:
-    """A list of modules of one class with the same dense children, whose name ends in ``experts``."""
-    if not isinstance(module, nn.ModuleList) or len(module) < 2:
+    """A list of modules with the same dense children, whose name ends in ``experts``."""
+    children = dict(module.named_children())
+    # a sequence is a chain, and a bare file has numbered children in plain modules
+    if len(children) < 2 or isinstance(module, nn.Sequential) or list(children) != [str(e) for e in range(len(children))]:
         return False
-    kinds = [_dense_children(child) for child in module]
-    return bool(kinds[0]) and all(kind == kinds[0] for kind in kinds)
+    first, *others = (_dense_children(child) for child in children.values())
+    return bool(first) and all(other == first for other in others)
 
 
 def _dense_children(module: nn.Module) -> dict[str, tuple[int, int]]:
@@ -154,9 +156,9 @@ def expert_list(module: nn.Module, path: str, network: Network) -> Iterator[Laye
     """Each expert's dense layers, and as views the mean expert and each deviation from it."""
     if not path.rpartition(".")[2].endswith("experts"):
         return
-    assert isinstance(module, nn.ModuleList)
-    for child, size in _dense_children(module[0]).items():
-        names = [join(join(path, str(e)), child).rstrip(".") for e in range(len(module))]
+    experts = list(module.children())
+    for child, size in _dense_children(experts[0]).items():
+        names = [join(join(path, str(e)), child).rstrip(".") for e in range(len(experts))]
         parts = [network.loader(join(name, "weight")) for name in names]
         for name, part in zip(names, parts, strict=True):
             yield LayerMatrix(name, "expert", size, part, note="a module for each expert")
