@@ -139,7 +139,11 @@ def _alike(module: nn.Module) -> bool:
     """A list of modules with the same dense children, whose name ends in ``experts``."""
     children = dict(module.named_children())
     # a sequence is a chain, and a bare file has numbered children in plain modules
-    if len(children) < 2 or isinstance(module, nn.Sequential) or list(children) != [str(e) for e in range(len(children))]:
+    if (
+        len(children) < 2
+        or isinstance(module, nn.Sequential)
+        or list(children) != [str(e) for e in range(len(children))]
+    ):
         return False
     first, *others = (_dense_children(child) for child in children.values())
     return bool(first) and all(other == first for other in others)

@@ -111,7 +111,11 @@ def _built(config: Mapping[str, Any]) -> nn.Module:
 def _with_numbers(value: Any) -> Any:
     """JSON has no infinity: transformers writes ``{"__float__": "Infinity"}``."""
     if isinstance(value, Mapping):
-        return float(value["__float__"]) if set(value) == {"__float__"} else {k: _with_numbers(v) for k, v in value.items()}
+        return (
+            float(value["__float__"])
+            if set(value) == {"__float__"}
+            else {k: _with_numbers(v) for k, v in value.items()}
+        )
     return [_with_numbers(entry) for entry in value] if isinstance(value, list) else value
 
 
