@@ -18,6 +18,7 @@ from tests.kind_modules import (
     LayerScale,
     Mixer,
     PairedExperts,
+    ParallelExperts,
     RelationalGraph,
     Router,
     SeparateExperts,
@@ -141,6 +142,13 @@ def separate_experts(module: SeparateExperts, matrices: Matrices) -> Pairs:
     for e in range(module.experts):
         gate, up = x @ matrices[f"w1.{e}"].T, x @ matrices[f"w3.{e}"].T
         yield (functional.silu(gate) * up) @ matrices[f"w2.{e}"].T, answer(module, x, e)
+
+
+def parallel_experts(module: ParallelExperts, matrices: Matrices) -> Pairs:
+    x = data(4, 4)
+    for e in range(3):
+        yield x @ matrices[f"{e}"].T, answer(module, x, e)
+        yield matrices["mean"] + matrices[f"{e}.deviation"], matrices[f"{e}"]
 
 
 def expert_list(module: ExpertList, matrices: Matrices) -> Pairs:
@@ -279,6 +287,12 @@ MORE_KINDS: list[Example] = [
         seeded(SeparateExperts),
         tuple(row for name in ("w1", "w2", "w3") for row in stack_rows(name)),
         separate_experts,
+    ),
+    Example(
+        "experts of one stack",
+        seeded(ParallelExperts),
+        ("0", "1", "2", "mean", "0.deviation", "1.deviation", "2.deviation"),
+        parallel_experts,
     ),
     Example("experts as modules", seeded(ExpertList), ("gate", *list_rows("fc1"), *list_rows("fc2")), expert_list),
     Example("router", seeded(Router), ("weight",), linear("weight")),

@@ -104,6 +104,18 @@ class SeparateExperts(nn.Module):
         return (functional.silu(x @ self.w1[expert]) * (x @ self.w3[expert])) @ self.w2[expert]
 
 
+class ParallelExperts(nn.Module):
+    """One stack of maps, chosen by index."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_experts, self.input_size, self.output_size = 3, 4, 5
+        self.weight = nn.Parameter(torch.empty(3, 5, 4))
+
+    def forward(self, x: Tensor, expert: int) -> Tensor:
+        return functional.linear(x, self.weight[expert])
+
+
 class Expert(nn.Module):
     def __init__(self) -> None:
         super().__init__()

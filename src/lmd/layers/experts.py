@@ -14,7 +14,7 @@ from lmd.sources.loaders import Loader
 from lmd.sources.network import Network
 from lmd.sources.reading import Confidence
 
-__all__ = ["expert_list", "expert_stacks", "router", "routing_layer"]
+__all__ = ["expert_list", "expert_stacks", "expert_weights", "router", "routing_layer"]
 
 _FUSED = ("gate_up_proj",)
 _STACKS = ("gate_up_proj", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3", "wi", "wi_0", "wi_1", "wo")
@@ -133,6 +133,27 @@ def _pooled(
         loader = Pooled(tuple(parts), form, size, index)
         note = f"the expert minus the mean of {len(parts)}"
         yield LayerMatrix(f"{name}.deviation", "expert", size, loader, as_computed, view_of=name, note=note)
+
+
+def _is_a_stack(module: nn.Module) -> bool:
+    """A module whose weight is a stack of ``num_experts`` matrices."""
+    shape = own_shapes(module).get("weight", ())
+    return len(shape) == 3 and getattr(module, "num_experts", None) == shape[0]
+
+
+@claims(_is_a_stack)
+def expert_weights(module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
+    """Each expert's slice of the stack; the mean expert and each deviation from it as views."""
+    loader = network.loader(join(path, "weight"))
+    pair = (getattr(module, "input_size", None), getattr(module, "output_size", None))
+    told = pair in (loader.shape[1:], loader.shape[1:][::-1]) and pair[0] != pair[1]
+    layout = _Layout("siblings" if told else "guess", told and pair == loader.shape[1:])
+    parts, form = _parts(loader, layout, None)
+    rows, columns = loader.shape[1:][::-1] if layout.transposed else loader.shape[1:]
+    names = [join(path, str(e)) for e in range(loader.shape[0])]
+    yield from _experts(names, parts, form, (rows, columns), layout)
+    if network.wishes.parts:
+        yield from _pooled(join(path, "mean"), names, parts, form, (rows, columns))
 
 
 def _alike(module: nn.Module) -> bool:

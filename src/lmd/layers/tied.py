@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import nn
 
 from lmd.layers.layer_matrix import LayerMatrix
-from lmd.layers.registry import matrices_of
+from lmd.layers.registry import join, matrices_of
 from lmd.sources.network import Network
 from lmd.sources.reading import TensorRecord
 
@@ -32,7 +32,9 @@ def other_roles(network: Network) -> dict[str, list[str]]:
 
 def _kind(module: nn.Module | None, path: str, record: TensorRecord, network: Network) -> str:
     if module is None:
-        return ""
+        # a bare file: a bias as long as the rows tells
+        bias = network.loaders.get(join(path, "bias"))
+        return " (dense)" if bias is not None and bias.shape == record.shape[:1] else ""
     kinds = (row.kind for row in _rows(module, path, network) if {record.name, record.tied_to} & {*row.loader.tensors})
     return f" ({next(kinds, type(module).__name__)})"
 
