@@ -10,6 +10,7 @@ from lmd.findings.analysis import analyses
 from lmd.findings.quantity import quantities_of
 from lmd.layers.against_base import AgainstBase, with_base
 from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.recurrence import RecurrentMatrix
 from lmd.sources.loaders import Held
 from lmd.testing import check_analysis
 
@@ -17,10 +18,12 @@ GENERATOR = torch.Generator().manual_seed(0)
 W = torch.randn(6, 4, generator=GENERATOR)
 X = torch.randn(20, 4, generator=GENERATOR)
 LAYER = LayerMatrix("layer", "dense", (6, 4), Held("layer.weight", W))
+H = RecurrentMatrix("layer", "gate", (5, 5), Held("h", torch.randn(5, 5, generator=GENERATOR)))
 GIVEN = {
     Factors: factors_of(W),
     Activations: Activations("layer", X, X @ W.T, None),
     AgainstBase: with_base(LAYER, LAYER),
+    RecurrentMatrix: H,
 }
 
 

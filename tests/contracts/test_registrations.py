@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NO_KINDS = {
     *("layer_matrix", "recurrence", "registry", "thin_product", "walk"),
     *("against_base", "differences", "kronecker", "whole_update"),
+    *("feeding", "folding", "pooled", "tied"),
 }
 PROMISED_KINDS = [
     "dense",
@@ -33,14 +34,13 @@ PROMISED_KINDS = [
     "diagonal",
     "adapter",
     "difference",
+    "expert",
 ]
 
 
 def kinds_of(module: str) -> set[str]:
     """Names of the kinds that a file registers."""
-    registry.load_kinds()
-    functions = [*registry._by_type.registry.values(), *(kind for _, kind in registry._claims)]
-    return {function.__name__ for function in functions if function.__module__ == module}
+    return {function.__name__ for function in registry.registered() if function.__module__ == module}
 
 
 @pytest.mark.parametrize("file", [m.name for m in iter_modules(lmd.layers.__path__) if m.name not in NO_KINDS])

@@ -69,7 +69,7 @@ def test_ties_are_seen_in_memory() -> None:
     head.weight = nn.Parameter(table.weight.data)
     atlas = decompose(nn.Sequential(table, head))
     assert atlas.coverage.parameters == 40
-    assert "serves as 1.weight too" in atlas.layers[0].entry["note"]
+    assert "serves as 1.weight (dense) too" in atlas.layers[0].entry["note"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # what torch imports to compile is deprecated by torch

@@ -22,7 +22,8 @@ def dense(module: nn.Linear, path: str, network: Network) -> Iterator[LayerMatri
 
 
 def _stored_transposed(module: nn.Module) -> bool:
-    # transformers' Conv1D, known by its form so that the library need not be there; a live attribute is not read, since
+    """A Conv1D as in transformers, and dense layers of bare files whose biases say they are stored ``(in, out)``."""
+    # known by its form so that the library need not be there; a live attribute is not read, since
     # that alone can step a parametrisation
     weight = dict(module.named_parameters(recurse=False)).get("weight")
     like_conv1d = type(module).__name__ == "Conv1D" and "nf" in vars(module)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.layer_matrix import LayerMatrix, as_stored
 from lmd.layers.registry import claims, join, register
 from lmd.sources.loaders import Combined
 from lmd.sources.network import Network
@@ -41,12 +41,18 @@ def batch_normalisation(module: _NormBase, path: str, network: Network) -> Itera
 
 
 def _normalises(module: nn.Module) -> bool:
+    """LayerNorm, GroupNorm, RMSNorm, and modules of one vector whose class is named a norm."""
     # every library has its own RMSNorm: one vector that scales, in a class named after what it does
     if isinstance(module, _OF_TORCH):
         return True
     own = dict(module.named_parameters(recurse=False))
-    named = type(module).__name__.lower().endswith("norm") and not isinstance(module, _NormBase)
+    word = type(module).__name__.lower()
+    named = (word.endswith(("norm", "norm1p")) or "rmsnorm" in word) and not isinstance(module, _NormBase)
     return named and set(own) <= {"weight", "bias"} and getattr(own.get("weight"), "ndim", 0) >= 1
+
+
+def _one_more(weight: Tensor) -> Tensor:
+    return weight.double() + 1.0
 
 
 @claims(_normalises)
@@ -59,13 +65,10 @@ def layer_normalisation(module: nn.Module, path: str, network: Network) -> Itera
     for n in loader.shape:
         width *= n
     note = "gain after normalising each example"
+    form = as_stored
     if not isinstance(module, _OF_TORCH) and _adds_one(module):
-        loader, note = Combined(_one_more, (loader,), loader.shape), f"1 + weight, the {note}"
-    yield LayerMatrix(path or "weight", "diagonal", (width, width), loader, groups=width, note=note)
-
-
-def _one_more(weight: Tensor) -> Tensor:
-    return weight.double() + 1.0
+        note, form = f"{note}: 1 + weight", _one_more
+    yield LayerMatrix(path or "weight", "diagonal", (width, width), loader, form, groups=width, note=note)
 
 
 def _adds_one(module: nn.Module) -> bool:

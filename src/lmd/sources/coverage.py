@@ -102,7 +102,7 @@ def mapped_names(readings: Iterable[Reading], names: Collection[str]) -> set[str
     found: set[str] = set()
     for reading in readings:
         for role, name in reading.roles.items():
-            of_an_adapter = reading.kind == "adapter" and role != "lora_magnitude_vector"
-            if of_an_adapter or ("weight" in role and role not in ("weight_u",)):
+            whole = reading.kind == "raw" or (reading.kind == "adapter" and role != "lora_magnitude_vector")
+            if whole or ("weight" in role and role not in ("weight_u",)):
                 found.update(effective.get(name, (name,)))
     return found & set(names)

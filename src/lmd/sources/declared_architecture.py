@@ -98,7 +98,7 @@ def _silent() -> Iterator[None]:
 def _built(config: Mapping[str, Any]) -> nn.Module:
     import transformers
 
-    settings = {key: value for key, value in config.items() if key not in _REMOTE}
+    settings = {key: _with_numbers(value) for key, value in config.items() if key not in _REMOTE}
     declared = transformers.AutoConfig.for_model(**settings)
     names = config.get("architectures") or []
     model_class: Any = getattr(transformers, names[0], None) if names and isinstance(names[0], str) else None
@@ -106,6 +106,17 @@ def _built(config: Mapping[str, Any]) -> nn.Module:
         if inspect.isclass(model_class) and issubclass(model_class, transformers.PreTrainedModel):
             return model_class(declared)
         return transformers.AutoModel.from_config(declared, trust_remote_code=False)
+
+
+def _with_numbers(value: Any) -> Any:
+    """JSON has no infinity: transformers writes ``{"__float__": "Infinity"}``."""
+    if isinstance(value, Mapping):
+        return (
+            float(value["__float__"])
+            if set(value) == {"__float__"}
+            else {k: _with_numbers(v) for k, v in value.items()}
+        )
+    return [_with_numbers(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _fitting(model: nn.Module, names: Shapes) -> DeclaredSkeleton:

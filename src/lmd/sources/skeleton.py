@@ -147,6 +147,15 @@ def _adapter(reading: Reading) -> nn.Module:
     return AdapterSkeleton(reading.roles)
 
 
+def _raw(reading: Reading) -> nn.Module:
+    module = nn.Module()
+    for role, shape in reading.shapes.items():
+        # a name that torch refuses stays a tensor without a module
+        if role and not hasattr(module, role):
+            module.register_parameter(role, nn.Parameter(torch.empty(shape, device="meta"), requires_grad=False))
+    return module
+
+
 _BUILDERS = {
     "adapter": _adapter,
     "dense": _dense,
@@ -158,4 +167,5 @@ _BUILDERS = {
     "diagonal": _diagonal,
     "query": _attention,
     "gate": _recurrent,
+    "raw": _raw,
 }

@@ -9,7 +9,7 @@ from lmd.sources.reading import Confidence, Reading
 from lmd.sources.rules.evidence import Evidence
 from lmd.sources.rules.module import Module
 
-__all__ = ["depthwise_by_name", "grouped", "kernel_among"]
+__all__ = ["depthwise_by_name", "depthwise_of_states", "grouped", "kernel_among"]
 
 _DEPTHWISE = re.compile(r"dw|depthwise|dconv|separable", re.IGNORECASE)
 _TRANSPOSED = re.compile(r"transp|deconv|convt|conv_t|upconv|up_conv", re.IGNORECASE)
@@ -118,6 +118,16 @@ def _in_groups(reading: Reading, groups: int, confidence: Confidence, why: str) 
         settings={"groups": groups},
         reason=f"{why}, each kernel reads {reading.shape[1]}: {groups} groups",
     )
+
+
+def depthwise_of_states(modules: Sequence[Module], first: Sequence[Reading | None]) -> list[Reading | None]:
+    """The convolution of a state-space block, beside ``A_log``, reads each channel by itself."""
+    blocks = {module.path for module in modules if "A_log" in module.shapes}
+    result = list(first)
+    for index, (module, reading) in enumerate(zip(modules, first, strict=True)):
+        if reading is not None and module.parent in blocks and _reads_one_channel(reading):
+            result[index] = _in_groups(reading, reading.shape[0], "siblings", "it stands in a state-space block")
+    return result
 
 
 def depthwise_by_name(modules: Sequence[Module], first: Sequence[Reading | None]) -> list[Reading | None]:

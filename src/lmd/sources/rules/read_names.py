@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from lmd.sources.adapter_names import adapter_readings, without_adapters
 from lmd.sources.reading import Reading, TensorRecord
 from lmd.sources.rules.evidence import Evidence, evidence_of
-from lmd.sources.rules.kernels import depthwise_by_name, grouped, kernel_among
+from lmd.sources.rules.kernels import depthwise_by_name, depthwise_of_states, grouped, kernel_among
 from lmd.sources.rules.matrices import matrix_among
 from lmd.sources.rules.module import modules_of
 from lmd.sources.rules.override import overridden
@@ -32,7 +32,7 @@ def read_names(
     """
     adapters = adapter_readings(records)
     modules = modules_of(without_adapters(records, adapters))
-    first = [by_own_shape(m) for m in modules]
+    first = depthwise_of_states(modules, [by_own_shape(m) for m in modules])
     if not ordered:
         first = depthwise_by_name(modules, first)
     evidence = evidence_of(modules, first, ordered=ordered)

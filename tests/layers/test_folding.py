@@ -1,0 +1,127 @@
+"""A folded normalisation gives the module's own answer; where none is certain the row says so."""
+
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save_model
+from torch import nn
+
+from lmd.factors.svd import factors_of
+from lmd.layers.walk import walk
+from lmd.sources.open_network import open_network
+from lmd.sources.torch_module import from_module
+from lmd.sources.wishes import Wishes
+from tests.seeds import data, linear_part, seeded
+
+FOLD = Wishes(fold_norm=True)
+
+
+def folded(module, wishes=FOLD):
+    network = module if not isinstance(module, nn.Module) else from_module(module)
+    return {row.name: row for row in walk(replace(network, wishes=wishes)).layers}
+
+
+def normalised(norm, x):
+    """What the normalisation gives before its gain and shift."""
+    with torch.no_grad():
+        return (norm(x) - norm.bias) / norm.weight
+
+
+def test_a_layer_norm_before_a_linear_layer():
+    model = seeded(lambda: nn.Sequential(nn.LayerNorm(5), nn.Dropout(), nn.Linear(5, 3)))
+    row = folded(model)["2"]
+    x = data(4, 5)
+    with torch.no_grad():
+        own = model(x) - model[2](model[0].bias)
+    assert torch.allclose((normalised(model[0], x).double() @ row.load().T).float(), own, atol=1e-5)
+    assert "gain of 0, folded in from before" in row.note
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_batch_norm_behind_a_convolution(groups):
+    model = seeded(lambda: nn.Sequential(nn.Conv2d(4, 6, 3, groups=groups), nn.BatchNorm2d(6)))
+    row = folded(model)["0"]
+    x = data(2, 4, 3, 3)
+    assert torch.allclose((x.flatten(1).double() @ row.load().T).float(), linear_part(model, x).flatten(1), atol=1e-5)
+    assert row.groups == groups
+    assert torch.allclose(factors_of(row).spectrum, torch.linalg.svdvals(row.load()), atol=1e-12)
+
+
+def test_a_batch_norm_before_a_grouped_convolution():
+    model = seeded(lambda: nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 6, 3, groups=2)))
+    row = folded(model)["1"]
+    x = data(2, 4, 3, 3)
+    assert torch.allclose((x.flatten(1).double() @ row.load().T).float(), linear_part(model, x).flatten(1), atol=1e-5)
+
+
+def test_a_norm_is_folded_once():
+    model = seeded(lambda: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)))
+    rows = folded(model)
+    assert "behind" in rows["0"].note
+    assert "none is certain" in rows["2"].note
+    x = data(5, 3)
+    assert torch.allclose(
+        (x.double() @ (rows["2"].load().double() @ rows["0"].load()).T).float(), linear_part(model, x), atol=1e-5
+    )
+
+
+def test_a_norm_first_block_feeds_its_attention_and_its_feed_forward_part():
+    block = seeded(lambda: nn.TransformerEncoderLayer(8, 2, 12, norm_first=True))
+    plain, rows = folded(block, Wishes()), folded(block)
+    for name in ("self_attn.query", "self_attn.key.1", "self_attn.value"):
+        assert torch.allclose(rows[name].load(), plain[name].load().double() * block.norm1.weight.detach().double())
+    assert torch.allclose(
+        rows["linear1"].load(), plain["linear1"].load().double() * block.norm2.weight.detach().double()
+    )
+    for name in ("self_attn.output", "linear2"):
+        assert torch.equal(rows[name].load(), plain[name].load())
+    assert "none is certain" in rows["linear2"].note
+
+
+def test_a_norm_behind_the_block_feeds_nothing():
+    rows = folded(seeded(lambda: nn.TransformerEncoderLayer(8, 2, 12)))
+    assert all("folded in" not in row.note for row in rows.values())
+
+
+class Block(nn.Module):
+    def __init__(self, *names):
+        super().__init__()
+        for name in names:
+            width = nn.LayerNorm(4) if "norm" in name or name.startswith("bn") else None
+            self.add_module(name, width or nn.ModuleDict({"q_proj": nn.Linear(4, 4), "up_proj": nn.Linear(4, 4)}))
+
+
+def test_a_norm_behind_the_attention_is_told_by_the_norms_beside_it():
+    pre = folded(Block("input_layernorm", "self_attn", "post_attention_layernorm", "mlp"))
+    assert "input_layernorm" in pre["self_attn.q_proj"].note
+    assert "post_attention_layernorm" in pre["mlp.up_proj"].note
+    behind = folded(
+        Block("input_layernorm", "self_attn", "post_attention_layernorm", "pre_feedforward_layernorm", "mlp")
+    )
+    assert "none is certain" in behind["mlp.up_proj"].note
+
+
+class PreActivation(nn.Module):
+    def __init__(self, *, first):
+        super().__init__()
+        names = ("bn1", "conv1") if first else ("conv1", "bn1")
+        for name in names:
+            self.add_module(name, nn.BatchNorm2d(4) if name == "bn1" else nn.Conv2d(4, 4, 3))
+
+
+def test_numbered_pairs_count_where_the_convolution_comes_first():
+    assert "bn1, folded in from behind" in folded(PreActivation(first=False))["conv1"].note
+    assert "none is certain" in folded(PreActivation(first=True))["conv1"].note
+
+
+def test_files_fold_as_their_modules_do(tmp_path):
+    model = seeded(lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 4, 1)))
+    wrapped = nn.Module()
+    wrapped.conv1, wrapped.bn1 = model[0], model[1]
+    save_model(wrapped, str(tmp_path / "model.safetensors"))
+    live, file = folded(wrapped)["conv1"], folded(open_network(tmp_path / "model.safetensors"))["conv1"]
+    assert "folded in from behind" in live.note
+    assert torch.equal(file.load(), live.load())
+    assert torch.equal(pickle.loads(pickle.dumps(live)).load(), live.load())
