@@ -41,7 +41,8 @@ def walk(network: Network) -> Walk:
         own = network.readings.get(path)
         rows = [_noted(row, own or readings.get(row.loader.tensors[0]), twins) for row in fresh]
         layers.extend(rows)
-        taken.update(name for row in rows for name in row.loader.tensors)
+        # a view may look at tensors of other layers (the gain of a norm): it takes none
+        taken.update(name for row in rows if row.view_of is None for name in row.loader.tensors)
         reasons.update(_reasons(module, path, network))
     return Walk(tuple(layers), {name: reason for name, reason in reasons.items() if name not in taken})
 

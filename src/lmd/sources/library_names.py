@@ -51,7 +51,7 @@ def recipes_of(model: nn.Module, names: Iterable[str]) -> dict[str, Recipe]:
 
 def _converted(converter: Any, target: str, groups: dict[str, list[str]]) -> Iterator[tuple[str, Recipe]]:
     """The recipes of one conversion, none if one of its steps is not understood."""
-    steps = [(type(step).__name__, getattr(step, "dim", None)) for step in converter.operations]
+    steps = [(type(step).__name__, int(getattr(step, "dim", 0))) for step in converter.operations]
     ordered = [tuple(sorted(groups[p], key=depth_key)) for p in converter.source_patterns if p in groups]
     stacked = steps[:1] == [("MergeModulelist", 0)]
     rest = steps[stacked:]
@@ -67,5 +67,5 @@ def _converted(converter: Any, target: str, groups: dict[str, list[str]]) -> Ite
             yield target.replace(targets[0], pattern), Recipe(tuple(ordered), stacked, piece=piece)
 
 
-def _joins(steps: Sequence[tuple[str, int | None]]) -> bool:
+def _joins(steps: Sequence[tuple[str, int]]) -> bool:
     return not steps or (len(steps) == 1 and steps[0][0] == "Concatenate")

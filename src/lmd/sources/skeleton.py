@@ -8,7 +8,7 @@ from torch import nn
 
 from lmd.sources.reading import Reading
 
-__all__ = ["TransposedLinear", "skeleton_of"]
+__all__ = ["TransposedLinear", "is_stored_transposed", "skeleton_of"]
 
 
 class TransposedLinear(nn.Module):
@@ -23,6 +23,17 @@ class TransposedLinear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x W + b``."""
         return x @ self.weight + self.bias
+
+
+def is_stored_transposed(module: nn.Module) -> bool:
+    """Whether a module is a dense layer with a weight ``(in, out)``: ours, or the Conv1D of transformers.
+
+    That one is known by its form, so that the library need not be there.
+    """
+    # a live attribute is not read, since that alone can step a parametrisation
+    weight = dict(module.named_parameters(recurse=False)).get("weight")
+    like_conv1d = type(module).__name__ == "Conv1D" and "nf" in vars(module)
+    return isinstance(module, TransposedLinear) or (like_conv1d and weight is not None and weight.ndim == 2)
 
 
 def skeleton_of(readings: Iterable[Reading]) -> tuple[nn.Module, dict[str, str]]:
