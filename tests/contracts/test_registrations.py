@@ -17,7 +17,7 @@ from lmd.testing import check_engine, layers_of
 from tests.examples import FORMATS, KINDS, NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_KINDS = {"layer_matrix", "recurrence", "registry", "thin_product", "walk"}
+NO_KINDS = {"heads", "layer_matrix", "recurrence", "registry", "thin_product", "walk"}
 PROMISED_KINDS = [
     "dense",
     "embedding",
@@ -26,6 +26,8 @@ PROMISED_KINDS = [
     "key",
     "value",
     "attention_output",
+    "query_key",
+    "value_output",
     "gate",
     "diagonal",
 ]
