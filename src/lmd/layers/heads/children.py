@@ -17,7 +17,7 @@ _ROLES = {
     "key_value": r"kv|key_value",
 }
 _BEFORE = r"(?:to|w|linear|lin|fc|proj|in_proj|mat)?_?"
-_BEHIND = r"_?(?:proj|lin|linear|projection|layer|fc|attn|net|dense|map)?s?"
+_BEHIND = r"_?(?:proj|lin|linear|projection|layer|fc|attn|head|net|dense|map)?s?"
 _NAMES = {role: re.compile(rf"{_BEFORE}(?:{names}){_BEHIND}", re.IGNORECASE) for role, names in _ROLES.items()}
 _OUTPUT = re.compile(
     r"(?:to_|w_?|linear_|lin_|fc_|proj_)?(?:o|out|output)(?:_?(?:proj|lin|linear|projection|layer|dense))?"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lmd.layers.heads.settings import Settings
 
-__all__ = ["Heads", "head_width", "heads_of", "key_heads", "query_heads"]
+__all__ = ["Heads", "head_width", "heads_of", "query_heads"]
 
 _QUERIES = (
     "num_heads",
@@ -18,17 +18,6 @@ _QUERIES = (
     "n_local_heads",
     "num_q_heads",
     "h",
-)
-_KEYS = (
-    "num_key_value_heads",
-    "num_kv_heads",
-    "n_kv_heads",
-    "n_kv_head",
-    "kv_heads",
-    "kv_n_heads",
-    "n_local_kv_heads",
-    "num_query_groups",
-    "multi_query_group_num",
 )
 _WIDTH = (
     "head_dim",
@@ -69,18 +58,9 @@ def query_heads(settings: Settings) -> int | None:
     return settings.count(*_QUERIES) or settings.count(f"{half}_attention_heads")
 
 
-def key_heads(settings: Settings) -> int | None:
-    """Number of key and value heads, if anybody says it."""
-    return 1 if settings.value("multi_query") is True and not _grouped(settings) else settings.count(*_KEYS)
-
-
 def head_width(settings: Settings) -> int | None:
     """Rows of query in each head, if anybody says it."""
     return settings.count(*_WIDTH)
-
-
-def _grouped(settings: Settings) -> bool:
-    return settings.value("new_decoder_architecture") is True
 
 
 def heads_of(settings: Settings, query: int, key: int, value: int, read: int | None) -> Heads | None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import nn
 
 from lmd.layers.heads.children import projections_below
-from lmd.layers.heads.counts import Heads, head_width, heads_of, key_heads, query_heads
+from lmd.layers.heads.counts import Heads, head_width, heads_of, query_heads
 from lmd.layers.heads.projection import Projection, Strips
 from lmd.layers.heads.settings import Settings
 from lmd.layers.registry import join
@@ -89,23 +89,17 @@ def _fused(stored: Projection, settings: Settings, read: int | None) -> Layout:
 
 
 def _heads_of_fused(stored: Projection, settings: Settings, read: int | None) -> Heads | None:
-    count, width, keys = query_heads(settings), head_width(settings), key_heads(settings)
-    if not count and not width:
+    count, width = query_heads(settings), head_width(settings)
+    rows = read or stored.outputs // 3
+    count = count or rows // (width or rows + 1)
+    width = width or rows // max(count, 1)
+    if not count or not width or read not in (None, count * width):
         return None
-    if count and not width:
-        width = (read or stored.outputs // 3) // count
-    count = count or (read or stored.outputs // 3) // (width or 1)
-    keys = (
-        keys
-        if keys and _together(count, keys, width) == stored.outputs
-        else (stored.outputs // (width or 1) - count) // 2
-    )
-    fits = width and keys > 0 and _together(count, keys, width) == stored.outputs and count % keys == 0
-    return Heads(count, keys, width, width) if width and fits and read in (None, count * width) else None
-
-
-def _together(count: int, keys: int, width: int | None) -> int:
-    return (count + 2 * keys) * (width or 0)
+    # what the weight holds beside the queries is keys and values
+    rest = stored.outputs // width - count
+    keys = rest // 2
+    fits = keys > 0 and (count + 2 * keys) * width == stored.outputs and count % keys == 0
+    return Heads(count, keys, width, width) if fits else None
 
 
 def _by_head(last: str, heads: Heads, settings: Settings) -> bool:

@@ -19,7 +19,9 @@ _NEIGHBOURS = (
     "chatglm", "codegen", "cohere", "ernie4_5", "glm", "gptj", "gpt-j", "helium", "llama4", "moonshine", "roformer",
 )  # fmt: skip
 """Families that turn neighbouring coordinates, in their names for a model; the others turn the two halves of a head."""
-_NOT_AMONG_THEM = ("glm4_moe", "glm4moe")
+_NOT_AMONG_THEM = ("glm4_moe", "glm4moe", "glm4v_moe", "glm4vmoe")
+_PICTURES = ("image", "pixtral", "vision", "vit")
+"""Families whose positions lie in a plane."""
 _ALWAYS_ROTARY = {"codegen": 10000.0, "gptj": 10000.0, "roformer": 10000.0}
 """Families that have rotary positions and no word of it in their configuration."""
 _CROSS = ("cross", "encoder_attn", "encdecattention")
@@ -52,6 +54,8 @@ def rotary_of(module: nn.Module, path: str, settings: Settings, heads: Heads, ne
     if base is None:
         buffer = _buffer(module, path, network)
         return Rotary(buffer, interleaved) if buffer is not None else None
+    if any(name in _family(settings) for name in _PICTURES):
+        return Rotary((), interleaved, "in a picture a distance is no single number")
     width = _turning(settings, parameters, heads.width)
     try:
         return Rotary(rotary_frequencies(width, float(base), parameters), interleaved)
