@@ -112,6 +112,35 @@ def _timed(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {**seconds, "rows": runs[0]["rows"]}
 
 
+def circuits(setting: Setting) -> tuple[dict[str, Any], list[Goal]]:
+    """CPU seconds for both circuits of MiniLM's 72 heads with all their vectors, and how far they are from exact."""
+    tasks = ("circuits", "circuits, checked", "circuits, three SVDs float32", "circuits, dense")
+    workers = [Worker(sys.executable, task, setting.minilm) for task in tasks]
+    seen: dict[str, list[dict[str, Any]]] = {worker.task: [] for worker in workers}
+    for _ in range(setting.repeats):
+        for worker in workers:
+            seen[worker.task].append(worker.run())
+    for worker in workers:
+        worker.close()
+    result: dict[str, Any] = {task: _timed(runs) for task, runs in seen.items()}
+    each = {
+        task: {how: found[f"cpu_s_{how}"] / found["rows"] for how in ("best", "median")}
+        for task, found in result.items()
+    }
+    ratios = {
+        f"{mine} / {theirs}, per product": {how: each[mine][how] / each[theirs][how] for how in ("best", "median")}
+        for mine in tasks[:2]
+        for theirs in tasks[2:]
+    }
+    agreement = once("worker.py", "agree", "circuits", setting.minilm)
+    goals = [
+        Goal("CPU s, both circuits of 72 heads, median", result["circuits"]["cpu_s_median"], 0.2),
+        Goal("circuits: |σ − dense|/σ₁", agreement["values"], 1e-12),
+        Goal("circuits: ‖U S Vh − dense‖/σ₁", agreement["products"], 1e-12),
+    ]
+    return {**result, "ratios": ratios, "agreement": agreement}, goals
+
+
 def memory(setting: Setting) -> tuple[dict[str, Any], list[Goal]]:
     """Peak memory above the loaded MiniLM, each in a process of its own."""
     tasks = {"lmd values": sys.executable, "lmd 32 triples": sys.executable, "svdvals": sys.executable}
@@ -208,11 +237,12 @@ def accuracy(setting: Setting) -> tuple[dict[str, Any], list[Goal]]:
 PARTS: dict[str, Callable[[Setting], tuple[dict[str, Any], list[Goal]]]] = {
     "start": start,
     "speed": speed,
+    "circuits": circuits,
     "memory": memory,
     "accuracy": accuracy,
     "files": files,
 }
-NEED_MINILM = ("speed", "memory")
+NEED_MINILM = ("speed", "circuits", "memory")
 
 
 def machine() -> dict[str, Any]:
@@ -247,7 +277,8 @@ def options() -> argparse.Namespace:
 def context(document: dict[str, Any]) -> list[str]:
     """Numbers without a goal that help to judge those with one."""
     said = []
-    for name, ratio in document.get("speed", {}).get("ratios", {}).items():
+    timed = (document.get(part, {}).get("ratios", {}) for part in ("speed", "circuits"))
+    for name, ratio in (pair for ratios in timed for pair in ratios.items()):
         said.append(f"CPU {name}: best {ratio['best']:.3f}, median {ratio['median']:.3f}")
     for task, extra in document.get("memory", {}).get("extra_MB", {}).items():
         said.append(f"extra memory of {task} above loaded MiniLM: {extra:.0f} MB")

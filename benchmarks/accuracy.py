@@ -73,7 +73,7 @@ def compared(name: str, model: nn.Module | str) -> dict[str, Any]:
     import lmd
     from lmd.layers.walk import walk
 
-    atlas = lmd.decompose(model, vectors=0)
+    atlas = lmd.decompose(model, vectors=0, parts=False)
     matrices = {layer.name: layer for layer in walk(lmd.open_network(model)).layers}
     places = getattr(model, "places", {})
     errors = {}

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,10 +26,10 @@ def matrices(model: torch.nn.Module) -> list[torch.Tensor]:
 
 
 def lmd_task(vectors: int) -> Task:
-    """Every layer, every finding, and this many triples."""
+    """Every layer, every finding, and this many triples; no heads, which the others do not look at."""
     import lmd
 
-    return lambda model: lmd.decompose(model, vectors=vectors)
+    return lambda model: lmd.decompose(model, vectors=vectors, parts=False)
 
 
 def svdvals_task() -> Task:
@@ -59,12 +60,71 @@ def weightwatcher_task() -> Task:
     return lambda model: weightwatcher.WeightWatcher(model=model).analyze()
 
 
+@cache
+def circuits(model: torch.nn.Module) -> list[Any]:
+    """Each head's two circuits; found once, since only their decomposition is timed."""
+    from lmd.layers.walk import walk
+    from lmd.sources.torch_module import from_module
+
+    return [layer for layer in walk(from_module(model)).layers if layer.kind in ("query_key", "value_output")]
+
+
+def circuits_task() -> Task:
+    """Every singular triple of every circuit in float64, by two thin QRs."""
+    from lmd.linalg.thin_products import product_svd
+
+    return lambda model: [product_svd(*layer.thin()) for layer in circuits(model)]
+
+
+def checked_circuits_task() -> Task:
+    """The same with the residual and the orthogonality of each measured, as the product keeps them."""
+    from lmd.factors.svd import factors_of
+
+    return lambda model: [factors_of(layer, vectors=None) for layer in circuits(model)]
+
+
+def three_svds_task() -> Task:
+    """An SVD of each factor and one of what is between, in the stored float32."""
+
+    def triples(L: torch.Tensor, R: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        Ul, Sl, Vl = torch.linalg.svd(L, full_matrices=False)
+        Ur, Sr, Vr = torch.linalg.svd(R, full_matrices=False)
+        U, S, V = torch.linalg.svd(Sl[:, None] * (Vl @ Ur) * Sr, full_matrices=False)
+        return Ul @ U, S, V @ Vr
+
+    return lambda model: [triples(*(factor.float() for factor in layer.thin())) for layer in circuits(model)]
+
+
+def dense_circuits_task() -> Task:
+    """The product formed and decomposed as any matrix, in float64; every twelfth, since each takes long."""
+    return lambda model: [torch.linalg.svd(layer.load(), full_matrices=False) for layer in circuits(model)[::12]]
+
+
+def circuits_agree(model: torch.nn.Module) -> dict[str, Any]:
+    """The largest difference from the SVD of the dense product, as a share of its largest value."""
+    from lmd.factors.svd import factors_of
+
+    values, products, left_out = 0.0, 0.0, 0.0
+    for layer in circuits(model):
+        W, found = layer.load(), factors_of(layer, vectors=None)
+        S = torch.linalg.svdvals(W)
+        values = max(values, ((S[: layer.inner] - found.S).abs().max() / S[0]).item())
+        left_out = max(left_out, (S[layer.inner :].max() / S[0]).item())
+        product = (found.U * found.S) @ found.Vh
+        products = max(products, (torch.linalg.matrix_norm(product - W, 2) / S[0]).item())
+    return {"values": values, "products": products, "left_out": left_out, "rows": len(circuits(model))}
+
+
 TASKS: dict[str, Callable[[], Task]] = {
     "lmd values": lambda: lmd_task(0),
     "lmd 32 triples": lambda: lmd_task(32),
     "svdvals": svdvals_task,
     "gram floor": gram_task,
     "weightwatcher": weightwatcher_task,
+    "circuits": circuits_task,
+    "circuits, checked": checked_circuits_task,
+    "circuits, three SVDs float32": three_svds_task,
+    "circuits, dense": dense_circuits_task,
 }
 
 
@@ -126,13 +186,16 @@ def file_memory(path: str, glob: str) -> dict[str, Any]:
 
 
 def main(mode: str, what: str, model: str) -> None:
-    """``time TASK FOLDER``, ``memory TASK FOLDER`` or ``file GLOB PATH``."""
+    """``time TASK FOLDER``, ``memory TASK FOLDER``, ``agree circuits FOLDER`` or ``file GLOB PATH``."""
     out = os.fdopen(os.dup(1), "w", encoding="ascii")
     # what libraries print must not get between the answers
     os.dup2(2, 1)
     torch.set_num_threads(1)
     if mode == "file":
         answer(out, file_memory(model, what))
+        return
+    if mode == "agree":
+        answer(out, circuits_agree(loaded(model)))
         return
     network, task = loaded(model), TASKS[what]()
     if mode == "memory":

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.nn.utils import prune
 
 from lmd.testing import Example
+from tests import attention_examples
 from tests.kind_examples import MORE_KINDS
 from tests.seeds import data, linear_part, seeded
 
@@ -102,7 +103,10 @@ def attention(module: nn.MultiheadAttention, matrices: Matrices) -> Iterator[tup
     total = torch.zeros(4, E)
     for head in range(heads):
         part = {name: matrices.get(f"{name}.{head}", matrices[name]) for name in ("query", "key", "value", "output")}
-        weights = torch.softmax((query @ part["query"].T) @ (key @ part["key"].T).T / size**0.5, dim=-1)
+        logits = (query @ part["query"].T) @ (key @ part["key"].T).T
+        yield query.double() @ matrices[f"query_key.{head}"] @ key.double().T, logits.double()
+        yield value.double() @ matrices[f"value_output.{head}"].T, (value @ part["value"].T @ part["output"].T).double()
+        weights = torch.softmax(logits / size**0.5, dim=-1)
         total += weights @ (value @ part["value"].T) @ part["output"].T
     with torch.no_grad():
         yield total, unbiased(query, key, value, need_weights=False)[0]
@@ -200,7 +204,12 @@ class GemmaRMSNorm(LlamaRMSNorm):
 
 def with_heads(heads: int) -> tuple[str, ...]:
     parts = ("query", "key", "value", "output")
-    return tuple(n for p in parts for n in (p, *(f"{p}.{h}" for h in range(heads) if heads > 1)))
+    rows = tuple(n for p in parts for n in (p, *(f"{p}.{h}" for h in range(heads) if heads > 1)))
+    return (*rows, *circuits(heads))
+
+
+def circuits(heads: int) -> tuple[str, ...]:
+    return tuple(f"{circuit}.{head}" for circuit in ("query_key", "value_output") for head in range(heads))
 
 
 def gates(kind: str, *prefixes: str) -> tuple[str, ...]:
@@ -358,6 +367,10 @@ KINDS: list[Example] = [
     Example("pruned", seeded(lambda: pruned(nn.Linear(5, 4))), WEIGHT, dense),
     Example("orthogonal", seeded(lambda: P.orthogonal(nn.Linear(4, 4))), WEIGHT, dense),
     *MORE_KINDS,
+]
+KINDS += [
+    Example(f"attention: {name}", seeded(build), rows, attention_examples.projections)
+    for name, (build, rows) in attention_examples.LAYOUTS.items()
 ]
 
 

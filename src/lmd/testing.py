@@ -172,9 +172,11 @@ def check_source(write: Callable[[nn.Module, Path], Path], module: nn.Module, fo
     ours, theirs = decompose(module, vectors=0), decompose(path, vectors=0)
     # some formats sort their tensors: rows are compared by name
     found = {record.name: record for record in theirs.layers}
-    if set(found) != {record.name for record in ours.layers}:
-        raise AssertionError(f"{path} has the rows {sorted(found)}, must have {sorted(r.name for r in ours.layers)}.")
-    for record in ours.layers:
+    # a bare file does not tell what parts its layers have, such as how many heads
+    wanted = [record for record in ours.layers if record.entry["view_of"] is None or record.name in found]
+    if set(found) != {record.name for record in wanted}:
+        raise AssertionError(f"{path} has the rows {sorted(found)}, must have {sorted(r.name for r in wanted)}.")
+    for record in wanted:
         other = found[record.name]
         for key in ("kind", "shape", "findings"):
             if record.entry[key] != other.entry[key]:

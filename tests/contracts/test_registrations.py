@@ -18,7 +18,7 @@ from tests.examples import FORMATS, KINDS, NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_KINDS = {
-    *("layer_matrix", "recurrence", "registry", "thin_product", "walk"),
+    *("heads", "layer_matrix", "recurrence", "registry", "thin_product", "walk"),
     *("against_base", "differences", "kronecker", "whole_update"),
     *("feeding", "folding", "pooled", "tied"),
 }
@@ -30,6 +30,8 @@ PROMISED_KINDS = [
     "key",
     "value",
     "attention_output",
+    "query_key",
+    "value_output",
     "gate",
     "diagonal",
     "adapter",

@@ -1,6 +1,6 @@
 """A function of the singular values, measured on a layer and on its baseline, with the error it inherits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
 
 import torch
@@ -12,7 +12,7 @@ from lmd.findings.quantity import Measured
 from lmd.linalg.first_order import value_and_error
 from lmd.linalg.gaussian import gaussian_product_spectrum, gaussian_spectrum
 
-__all__ = ["NO_BASELINE", "baseline_spectrum", "counted", "measured", "spectrum_of"]
+__all__ = ["NO_BASELINE", "baseline_spectrum", "counted", "counted_each", "measured", "spectrum_of"]
 
 NO_BASELINE = "a diagonal map has no random-matrix baseline"
 NO_SPECTRUM = "only the leading singular values are known"
@@ -53,12 +53,22 @@ def measured(factors: Factors, function: Callable[[Tensor], Tensor], baseline: T
 
 def counted(factors: Factors, function: Callable[[Tensor], int], baseline: Tensor | None) -> Measured:
     """A count over the singular values; its error is how far it moves when all of them move by their errors."""
+    return counted_each(factors, lambda S: (function(S),), baseline)[0]
+
+
+def counted_each(
+    factors: Factors, function: Callable[[Tensor], Sequence[int]], baseline: Tensor | None
+) -> tuple[Measured, ...]:
+    """Several counts that one pass over the singular values gives, each with its error as ``counted`` has it."""
     S, error = spectrum_of(factors)
-    value = function(S)
+    values = function(S)
     moved = [function((S + sign * error).clamp(min=0)) for sign in (-1, 1)]
     reason = NO_BASELINE if baseline is None else ""
-    base = None if baseline is None else function(baseline)
-    return Measured(value, base, float(max(abs(m - value) for m in moved)), reason=reason)
+    bases = [None] * len(values) if baseline is None else function(baseline)
+    return tuple(
+        Measured(value, base, float(max(abs(m - value) for m in others)), reason=reason)
+        for value, base, *others in zip(values, bases, *moved, strict=True)
+    )
 
 
 def _number(function: Callable[[Tensor], Tensor], baseline: Tensor | None) -> float | None:

@@ -7,7 +7,7 @@ from torch import nn
 from lmd.layers.layer_matrix import LayerMatrix, transposed
 from lmd.layers.registry import claims, join, register
 from lmd.sources.network import Network
-from lmd.sources.skeleton import TransposedLinear
+from lmd.sources.skeleton import is_stored_transposed
 
 __all__ = ["dense", "transposed_dense"]
 
@@ -21,16 +21,7 @@ def dense(module: nn.Linear, path: str, network: Network) -> Iterator[LayerMatri
     yield LayerMatrix(path or "weight", "dense", (outputs, inputs), loader)
 
 
-def _stored_transposed(module: nn.Module) -> bool:
-    """A Conv1D as in transformers, and dense layers of bare files whose biases say they are stored ``(in, out)``."""
-    # known by its form so that the library need not be there; a live attribute is not read, since
-    # that alone can step a parametrisation
-    weight = dict(module.named_parameters(recurse=False)).get("weight")
-    like_conv1d = type(module).__name__ == "Conv1D" and "nf" in vars(module)
-    return isinstance(module, TransposedLinear) or (like_conv1d and weight is not None and weight.ndim == 2)
-
-
-@claims(_stored_transposed)
+@claims(is_stored_transposed)
 def transposed_dense(module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
     """The transpose of a weight stored ``(in, out)``."""
     loader = network.loader(join(path, "weight"))

@@ -37,4 +37,4 @@ class RecurrentProduct(ThinProduct, RecurrentMatrix):
     def step(self) -> tuple[Float64[Tensor, "states states"], float]:
         """``R L`` where that is smaller than ``L R``, and the rounding of the product."""
         L, R = self.thin()
-        return (R @ L if self.inner < self.shape[0] else L @ R), product_error(L, R)
+        return (R @ L if self.inner < self.shape[0] else L @ R), product_error(self.shape, (L.norm() * R.norm()).item())

@@ -47,7 +47,8 @@ def walk(network: Network) -> Walk:
             rows = [_noted(row, own or readings.get(row.loader.tensors[0]), twins) for row in fresh]
             layers.extend(rows)
             claimed = claimed or bool(rows)
-            taken.update(name for row in rows for name in row.loader.tensors)
+            # a view may look at tensors of other layers (the gain of a norm): it takes none
+            taken.update(name for row in rows if row.view_of is None for name in row.loader.tensors)
         reasons.update(_reasons(module, path, network, claimed=claimed))
     rows = folded(layers, network) if network.wishes.fold_norm else tuple(layers)
     return Walk(rows, {name: reason for name, reason in reasons.items() if name not in taken})

@@ -20,5 +20,5 @@ def fix_signs(
         return U, Vh
     # numpy promises the first of several maxima, torch does not
     largest = torch.from_numpy(numpy.abs(Vh.numpy()).argmax(axis=1))
-    signs = torch.where(Vh.gather(1, largest[:, None]) < 0, -1.0, 1.0).to(torch.float64)
+    signs = torch.copysign(torch.ones(1, dtype=torch.float64), Vh.gather(1, largest[:, None]))
     return U * signs.T, Vh * signs

@@ -1,5 +1,6 @@
 """The SVD of a product of thin factors, by two thin QRs and one small SVD."""
 
+from functools import partial
 from math import sqrt
 
 import torch
@@ -7,10 +8,10 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from lmd.linalg.spectrum import UNIT_ROUNDOFF
-from lmd.linalg.thin_svd import thin_svd
+from lmd.linalg.thin_svd import lapack_svdvals, thin_svd
 from lmd.linalg.triples import Triples, signed_triples
 
-__all__ = ["product_error", "product_svd"]
+__all__ = ["product_error", "product_svd", "product_values"]
 
 _CONSTANT = 6.0
 """As for other backward stable decompositions (see ``lmd.linalg.spectrum``)."""
@@ -33,7 +34,18 @@ def product_svd(L: Float64[Tensor, "out inner"], R: Float64[Tensor, "inner in"])
     return signed_triples(Q1 @ U, S, Vh @ Q2.T)
 
 
-def product_error(L: Float64[Tensor, "out inner"], R: Float64[Tensor, "inner in"]) -> float:
-    """Estimate of the absolute error of each value: relative to ``||L||_F ||R||_F``, since the factors may cancel."""
-    length = max(L.shape[0], R.shape[1])
-    return _CONSTANT * UNIT_ROUNDOFF * sqrt(length) * (L.norm() * R.norm()).item()
+def product_values(L: Float64[Tensor, "out inner"], R: Float64[Tensor, "inner in"]) -> Float64[Tensor, " rank"]:
+    """The values of ``product_svd`` alone, for less than half of the work: neither ``Q_1`` nor ``Q_2`` is needed."""
+    R1 = torch.linalg.qr(L, mode="r")[1]
+    R2 = torch.linalg.qr(R.T, mode="r")[1]
+    return lapack_svdvals(partial((R1 @ R2.T).numpy().copy, order="F"))
+
+
+def product_error(shape: tuple[int, int], size: float) -> float:
+    """Estimate of the absolute error of each value.
+
+    Args:
+        shape: ``(out, in)``.
+        size: ``||L||_F ||R||_F``, to which the error is relative, since the factors may cancel.
+    """
+    return _CONSTANT * UNIT_ROUNDOFF * sqrt(max(shape)) * size

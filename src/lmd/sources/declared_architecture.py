@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lmd.sources.names_of_files import file_names_of, under_file_names
+from lmd.sources.library_names import recipes_of
+from lmd.sources.recipes import Recipe, renamed
 
 __all__ = ["DeclaredSkeleton", "declared_skeleton"]
 
@@ -41,14 +42,16 @@ class DeclaredSkeleton:
     """The declared architecture, if it is the file's.
 
     Attributes:
-        module: on the meta device, its parameters named as in the file; None if the file's differ.
+        module: on the meta device; None if its parameters are not the file's.
         tied: parameters that share another one's numbers to the name of that one.
         reason: what was built, or why nothing was.
+        recipes: how tensors of the module are made of the file's, for those that the file names or stores otherwise.
     """
 
     module: nn.Module | None
     tied: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
 
 def declared_skeleton(config: Mapping[str, Any], names: Shapes) -> DeclaredSkeleton:
@@ -120,23 +123,34 @@ def _with_numbers(value: Any) -> Any:
 
 
 def _fitting(model: nn.Module, names: Shapes) -> DeclaredSkeleton:
-    """The model, its inner model alone, or the model under the prefix the file has, whichever the file holds."""
+    """The model, its inner model alone, or the model under the prefix the file has, whichever the file holds.
+
+    Where the names of the file fit none, the library may know them under others.
+    """
+    what = f"{type(model).__name__} of config.json"
+    for shapes, recipes in _namings(model, names):
+        for candidate in _candidates(model):
+            if not _misfit(candidate, shapes):
+                return DeclaredSkeleton(candidate, _tied(candidate, shapes), what, recipes)
+    return DeclaredSkeleton(None, reason=f"{what} is not the file's: {_misfit(model, names)}")
+
+
+def _namings(model: nn.Module, names: Shapes) -> Iterator[tuple[Shapes, Mapping[str, Recipe]]]:
+    yield names, {}
+    recipes = recipes_of(model, names)
+    if recipes:
+        yield renamed(recipes, names), recipes
+
+
+def _candidates(model: nn.Module) -> Iterator[nn.Module]:
+    yield model
     prefix = getattr(model, "base_model_prefix", "")
-    candidates: list[nn.Module] = [model]
     if prefix and isinstance(inner := getattr(model, prefix, None), nn.Module):
-        candidates.append(inner)
+        yield inner
     elif prefix:
         outer = nn.Module()
         outer.add_module(prefix, model)
-        candidates.append(outer)
-    reason = _misfit(model, names)
-    file_names = file_names_of(model, names) if reason else {}
-    if file_names and not any(name not in file_names for name, _ in model.named_parameters()):
-        candidates.append(under_file_names(model, file_names))
-    for candidate in candidates:
-        if not _misfit(candidate, names):
-            return DeclaredSkeleton(candidate, _tied(candidate, names), f"{type(model).__name__} of config.json")
-    return DeclaredSkeleton(None, reason=f"{type(model).__name__} of config.json is not the file's: {reason}")
+        yield outer
 
 
 def _tied(module: nn.Module, names: Shapes) -> dict[str, str]:

@@ -17,6 +17,7 @@ from lmd.sources.find import read_archive
 from lmd.sources.network import Network
 from lmd.sources.parametrised import effective_loaders
 from lmd.sources.reading import Reading, TensorRecord
+from lmd.sources.recipes import Recipe
 from lmd.sources.rules.read_names import read_names
 from lmd.sources.skeleton import skeleton_of
 from lmd.sources.torch_module import commonest_dtype, from_module
@@ -50,12 +51,34 @@ def open_network(
         declared = declared_skeleton(config, _shapes(archive))
         archive = replace(archive, facts={**archive.facts, "architecture": declared.reason})
         if declared.module is not None:
-            return _declared(path, archive, declared.module, declared.tied)
+            return _declared(path, _in_its_names(archive, declared.recipes), declared.module, declared.tied)
     return _by_rules(path, archive, kinds)
 
 
 def _shapes(archive: Archive) -> dict[str, tuple[int, ...]]:
     return {r.name: r.shape for r in archive.records if r.role in ("parameter", "buffer", "tied")}
+
+
+def _in_its_names(archive: Archive, recipes: Mapping[str, Recipe]) -> Archive:
+    """The archive with its tensors as the architecture names them, in their places in the file."""
+    if not recipes:
+        return archive
+    by_name = {record.name: record for record in archive.records}
+    first = {recipe.sources[0]: [] for recipe in recipes.values()}
+    for name, recipe in recipes.items():
+        first[recipe.sources[0]].append((name, recipe))
+    used = {source for recipe in recipes.values() for source in recipe.sources}
+    loaders = {name: loader for name, loader in archive.loaders.items() if name not in used}
+    records: list[TensorRecord] = []
+    for record in archive.records:
+        if record.name not in used:
+            records.append(record)
+        for name, recipe in first.get(record.name, ()):
+            loaders[name] = recipe.loader(name, archive.loaders)
+            files = [by_name[source].file_name or source for source in recipe.sources]
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            records.append(replace(record, name=name, shape=loaders[name].shape, file_name=f"{files[0]}{more}"))
+    return replace(archive, records=tuple(records), loaders=loaders)
 
 
 def _network(path: Path, archive: Archive, skeleton: nn.Module, **more: Any) -> Network:

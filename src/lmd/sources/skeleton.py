@@ -8,7 +8,7 @@ from torch import nn
 
 from lmd.sources.reading import Reading
 
-__all__ = ["AdapterSkeleton", "TransposedLinear", "skeleton_of"]
+__all__ = ["AdapterSkeleton", "TransposedLinear", "is_stored_transposed", "skeleton_of"]
 
 
 class TransposedLinear(nn.Module):
@@ -32,6 +32,17 @@ class AdapterSkeleton(nn.Module):
         """Keep the names of the tensors."""
         super().__init__()
         self.roles = dict(roles)
+
+
+def is_stored_transposed(module: nn.Module) -> bool:
+    """A Conv1D as in transformers, and dense layers of bare files whose biases say they are stored ``(in, out)``.
+
+    The first is known by its form, so that the library need not be there.
+    """
+    # a live attribute is not read, since that alone can step a parametrisation
+    weight = dict(module.named_parameters(recurse=False)).get("weight")
+    like_conv1d = any(form.__name__ == "Conv1D" for form in type(module).__mro__) and "nf" in vars(module)
+    return isinstance(module, TransposedLinear) or (like_conv1d and weight is not None and weight.ndim == 2)
 
 
 def skeleton_of(readings: Iterable[Reading]) -> tuple[nn.Module, dict[str, str]]:

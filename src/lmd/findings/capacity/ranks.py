@@ -8,10 +8,12 @@ from torch import Tensor
 
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, analysis
-from lmd.findings.measure import baseline_spectrum, counted, measured, spectrum_of
+from lmd.findings.measure import baseline_spectrum, counted, counted_each, measured, spectrum_of
 from lmd.findings.quantity import Measured, quantity
 
 __all__ = ["Ranks", "ranks"]
+
+_SHARES = (0.9, 0.95, 0.99, 0.999)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,16 +77,17 @@ def ranks(factors: Factors) -> Ranks:
     _, error = spectrum_of(factors)
     tolerance = max(factors.shape) * torch.finfo(torch.float64).eps
     drowned = error[-1].item() if error.numel() else 0.0
+    rank_90, rank_95, rank_99, rank_99_9 = counted_each(factors, _energy, base)
     return Ranks(
         layer=factors.layer,
         numerical_rank=counted(factors, partial(_numerical, tolerance=tolerance, floor=drowned), base),
         stable_rank=measured(factors, _stable, base),
         effective_rank=measured(factors, _effective, base),
         participation_ratio=measured(factors, _participation, base),
-        rank_90=counted(factors, partial(_energy, share=0.9), base),
-        rank_95=counted(factors, partial(_energy, share=0.95), base),
-        rank_99=counted(factors, partial(_energy, share=0.99), base),
-        rank_99_9=counted(factors, partial(_energy, share=0.999), base),
+        rank_90=rank_90,
+        rank_95=rank_95,
+        rank_99=rank_99,
+        rank_99_9=rank_99_9,
     )
 
 
@@ -108,9 +111,11 @@ def _participation(S: Tensor) -> Tensor:
     return q.sum().square() / q.square().sum()
 
 
-def _energy(S: Tensor, *, share: float) -> int:
+def _energy(S: Tensor) -> list[int]:
+    """For each share the fewest directions that hold it."""
     energy = (S / S[0] if S.numel() and S[0] > 0 else S).square().cumsum(0)
     if not energy.numel() or energy[-1] == 0:
-        return 0
+        return [0] * len(_SHARES)
     # the last partial sum can stay below the total by rounding: search in the sums themselves
-    return min(int(torch.searchsorted(energy, share * energy[-1])) + 1, S.numel())
+    found = torch.searchsorted(energy, torch.tensor(_SHARES, dtype=energy.dtype) * energy[-1])
+    return [min(index + 1, S.numel()) for index in found.tolist()]
