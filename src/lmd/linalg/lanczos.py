@@ -1,0 +1,163 @@
+"""Leading singular triples of a map that is known by what it does, not by its entries."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Generator, Tensor
+
+from lmd.linalg.triples import Triples, signed_triples
+
+__all__ = ["LinearMap", "lanczos_triples"]
+
+_TOLERANCE = 1e-9
+_BASIS_ELEMENTS = 1 << 26
+"""Of both bases together: 512 MB as float64."""
+_LEAST_BLOCKS, _MOST_COLUMNS = 4, 96
+_CHECKED = 4
+"""Blocks between two looks at how far it got."""
+_LOST, _NOTHING = 0.1, 1e-13
+"""Shares of a vector's length: below the first it is orthogonalised once more, below the second it has no direction."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearMap:
+    """A map and its transpose, on several vectors at a time.
+
+    Attributes:
+        shape: ``(out, in)``.
+        apply: ``(k, in)`` to ``(k, out)``, one vector in each row.
+        adjoint: ``(k, out)`` to ``(k, in)``.
+    """
+
+    shape: tuple[int, int]
+    apply: Callable[[Float64[Tensor, "k in"]], Float64[Tensor, "k out"]]
+    adjoint: Callable[[Float64[Tensor, "k out"]], Float64[Tensor, "k in"]]
+
+
+class _Bases:
+    """Orthonormal rows ``V`` and ``U`` with ``W V^T = U^T T``, and ``W^T U^T = V^T T^T`` but for the last block.
+
+    What the last block of ``U`` reaches outside ``V`` is ``outside (block, block)``.
+    """
+
+    def __init__(self, shape: tuple[int, int], columns: int, block: int) -> None:
+        """Room for so many vectors of either side."""
+        out, inn = shape
+        self._V = torch.empty(columns, inn, dtype=torch.float64)
+        self._U = torch.empty(columns, out, dtype=torch.float64)
+        self.T = torch.zeros(0, 0, dtype=torch.float64)
+        self.outside = torch.zeros(block, block, dtype=torch.float64)
+
+    @property
+    def size(self) -> int:
+        """Vectors of either side so far."""
+        return self.T.shape[0]
+
+    @property
+    def V(self) -> Float64[Tensor, "size in"]:
+        """Right vectors."""
+        return self._V[: self.size]
+
+    @property
+    def U(self) -> Float64[Tensor, "size out"]:
+        """Left vectors."""
+        return self._U[: self.size]
+
+    def extend(self, linear: LinearMap, fresh: Float64[Tensor, "block in"], generator: Generator) -> Tensor:
+        """Take a block of new right vectors in; returns the block that follows."""
+        known, block = self.size, fresh.shape[0]
+        u, into, own = _orthonormal(linear.apply(fresh), self.U, generator)
+        T = self.T.new_zeros(known + block, known + block)
+        T[:known, :known], T[:known, known:], T[known:, known:] = self.T, into, own
+        self._V[known : known + block], self._U[known : known + block] = fresh, u
+        self.T = T
+        following, _, self.outside = _orthonormal(linear.adjoint(u), self.V, generator)
+        return following
+
+    def restart(self, left: Tensor, S: Tensor, right: Tensor) -> None:
+        """Keep these combinations, all that is known of the leading triples."""
+        V, U = right @ self.V, left.T @ self.U
+        self.T = torch.diag(S)
+        self._V[: self.size], self._U[: self.size] = V, U
+
+
+def lanczos_triples(  # noqa: PLR0913 - what bounds the work, keyword-only
+    linear: LinearMap,
+    count: int,
+    generator: Generator,
+    *,
+    block: int = 4,
+    tolerance: float = _TOLERANCE,
+    most_applications: int = 4000,
+) -> Triples:
+    """Leading triples by Golub-Kahan-Lanczos in blocks, fully reorthogonalised, with thick restarts.
+
+    Values that coincide are found as often as they occur up to ``block`` times, and mostly beyond.
+
+    Args:
+        linear: the map; not so small that the triples wanted are more than a few of all (see Raises).
+        count: triples wanted.
+        generator: of the Gaussian start.
+        block: vectors taken through the map together.
+        tolerance: residual at which to stop, as a share of the largest value.
+        most_applications: or when the map was applied to this many vectors, converged or not.
+
+    Returns:
+        ``U^T W V = diag(S)`` on the spaces searched: no value exceeds the true one of its place. How good they are is
+        for the caller to measure.
+
+    Raises:
+        ValueError: the map has too few rows or columns for the bases; take its matrix instead.
+
+    References:
+        Golub, Luk & Overton 1981 (blocks); Baglama & Reichel 2005 (restarts).
+    """
+    columns = _columns(linear.shape, count, block)
+    start = torch.randn(linear.shape[1], block, dtype=torch.float64, generator=generator)
+    fresh, applied = torch.linalg.qr(start)[0].T, 0
+    bases = _Bases(linear.shape, columns, block)
+    while True:
+        fresh = bases.extend(linear, fresh, generator)
+        applied += 2 * block
+        full = bases.size + block > columns
+        spent = applied >= most_applications
+        if bases.size < count or not (full or spent or bases.size % (_CHECKED * block) == 0):
+            continue
+        left, S, right = torch.linalg.svd(bases.T)
+        residual = torch.linalg.vector_norm(bases.outside @ left[-block:, :count], dim=0)
+        if spent or residual.max() <= tolerance * S[0]:
+            return signed_triples(bases.U.T @ left[:, :count], S[:count], right[:count] @ bases.V)
+        if full:
+            kept = max(count, min((count + bases.size) // 2, columns - 2 * block))
+            bases.restart(left[:, :kept], S[:kept], right[:kept])
+
+
+def _columns(shape: tuple[int, int], count: int, block: int) -> int:
+    """How many vectors the bases may have before a restart."""
+    least = count + _LEAST_BLOCKS * block
+    if least > min(shape):
+        raise ValueError(f"{count} triples of a map of shape {shape} came; bases of {least} vectors do not fit.")
+    return min(max(least, min(max(_MOST_COLUMNS, 3 * count), _BASIS_ELEMENTS // sum(shape))), min(shape))
+
+
+def _orthonormal(X: Tensor, basis: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """``X^T = basis^T C + Q^T R``, rows of ``Q`` orthonormal and orthogonal to the basis, even where ``X`` lies in it."""
+    size = torch.linalg.vector_norm(X, dim=1)
+    into = basis @ X.T
+    X = torch.addmm(X, into.T, basis, alpha=-1)
+    if (torch.linalg.vector_norm(X, dim=1) < _LOST * size).any():
+        # what is left is as small as the rounding of what was taken away
+        again = basis @ X.T
+        X, into = torch.addmm(X, again.T, basis, alpha=-1), into + again
+    Q, R = torch.linalg.qr(X.T)
+    poor = R.diagonal().abs() <= _NOTHING * size.max()
+    if poor.any():
+        # columns without a direction of their own: any that is orthogonal to the rest will do
+        Q = torch.where(poor, torch.randn(Q.shape, dtype=Q.dtype, generator=generator), Q)
+        for _ in range(2):
+            Q = Q - basis.T @ (basis @ Q)
+            Q, turned = torch.linalg.qr(Q)
+            R = torch.where(poor[:, None], 0.0, turned @ R)
+    return Q.T, into, R
