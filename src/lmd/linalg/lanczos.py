@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float
 from torch import Generator, Tensor
 
+from lmd.linalg.thin_svd import thin_svd
 from lmd.linalg.triples import Triples, signed_triples
 
 __all__ = ["LinearMap", "lanczos_triples"]
@@ -17,8 +18,9 @@ _BASIS_ELEMENTS = 1 << 26
 _LEAST_BLOCKS, _MOST_COLUMNS = 4, 96
 _CHECKED = 4
 """Blocks between two looks at how far it got."""
-_LOST, _NOTHING = 0.1, 1e-13
-"""Shares of a vector's length: below the first it is orthogonalised once more, below the second it has no direction."""
+_LOST, _NOTHING = 0.1, 64.0
+"""A vector shorter than this share of its length before is orthogonalised once more; one that is shorter than this many
+units of rounding has no direction of its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +31,13 @@ class LinearMap:
         shape: ``(out, in)``.
         apply: ``(k, in)`` to ``(k, out)``, one vector in each row.
         adjoint: ``(k, out)`` to ``(k, in)``.
+        dtype: what both take and give.
     """
 
     shape: tuple[int, int]
-    apply: Callable[[Float64[Tensor, "k in"]], Float64[Tensor, "k out"]]
-    adjoint: Callable[[Float64[Tensor, "k out"]], Float64[Tensor, "k in"]]
+    apply: Callable[[Float[Tensor, "k in"]], Float[Tensor, "k out"]]
+    adjoint: Callable[[Float[Tensor, "k out"]], Float[Tensor, "k in"]]
+    dtype: torch.dtype = torch.float64
 
 
 class _Bases:
@@ -42,13 +46,13 @@ class _Bases:
     What the last block of ``U`` reaches outside ``V`` is ``outside (block, block)``.
     """
 
-    def __init__(self, shape: tuple[int, int], columns: int, block: int) -> None:
+    def __init__(self, linear: LinearMap, columns: int) -> None:
         """Room for so many vectors of either side."""
-        out, inn = shape
-        self._V = torch.empty(columns, inn, dtype=torch.float64)
-        self._U = torch.empty(columns, out, dtype=torch.float64)
-        self.T = torch.zeros(0, 0, dtype=torch.float64)
-        self.outside = torch.zeros(block, block, dtype=torch.float64)
+        out, inn = linear.shape
+        self._V = torch.empty(columns, inn, dtype=linear.dtype)
+        self._U = torch.empty(columns, out, dtype=linear.dtype)
+        self.T = torch.zeros(0, 0, dtype=linear.dtype)
+        self.outside = self.T
 
     @property
     def size(self) -> int:
@@ -56,16 +60,16 @@ class _Bases:
         return self.T.shape[0]
 
     @property
-    def V(self) -> Float64[Tensor, "size in"]:
+    def V(self) -> Float[Tensor, "size in"]:
         """Right vectors."""
         return self._V[: self.size]
 
     @property
-    def U(self) -> Float64[Tensor, "size out"]:
+    def U(self) -> Float[Tensor, "size out"]:
         """Left vectors."""
         return self._U[: self.size]
 
-    def extend(self, linear: LinearMap, fresh: Float64[Tensor, "block in"], generator: Generator) -> Tensor:
+    def extend(self, linear: LinearMap, fresh: Float[Tensor, "block in"], generator: Generator) -> Tensor:
         """Take a block of new right vectors in; returns the block that follows."""
         known, block = self.size, fresh.shape[0]
         u, into, own = _orthonormal(linear.apply(fresh), self.U, generator)
@@ -91,6 +95,7 @@ def lanczos_triples(  # noqa: PLR0913 - what bounds the work, keyword-only
     block: int = 4,
     tolerance: float = _TOLERANCE,
     most_applications: int = 4000,
+    exact: LinearMap | None = None,
 ) -> Triples:
     """Leading triples by Golub-Kahan-Lanczos in blocks, fully reorthogonalised, with thick restarts.
 
@@ -103,10 +108,12 @@ def lanczos_triples(  # noqa: PLR0913 - what bounds the work, keyword-only
         block: vectors taken through the map together.
         tolerance: residual at which to stop, as a share of the largest value.
         most_applications: or when the map was applied to this many vectors, converged or not.
+        exact: the same map in float64, where ``linear`` is in float32, which is several times faster: the vectors are
+            then as good as ``tolerance``, and the values, whose error is quadratic in theirs, about its square.
 
     Returns:
-        ``U^T W V = diag(S)`` on the spaces searched: no value exceeds the true one of its place. How good they are is
-        for the caller to measure.
+        Triples in float64 with ``W V = U diag(S)``: no value exceeds the true one of its place. How far ``W^T U`` is
+        from ``V diag(S)`` is for the caller to measure.
 
     Raises:
         ValueError: the map has too few rows or columns for the bases; take its matrix instead.
@@ -115,9 +122,9 @@ def lanczos_triples(  # noqa: PLR0913 - what bounds the work, keyword-only
         Golub, Luk & Overton 1981 (blocks); Baglama & Reichel 2005 (restarts).
     """
     columns = _columns(linear.shape, count, block)
-    start = torch.randn(linear.shape[1], block, dtype=torch.float64, generator=generator)
+    start = torch.randn(linear.shape[1], block, dtype=linear.dtype, generator=generator)
     fresh, applied = torch.linalg.qr(start)[0].T, 0
-    bases = _Bases(linear.shape, columns, block)
+    bases = _Bases(linear, columns)
     while True:
         fresh = bases.extend(linear, fresh, generator)
         applied += 2 * block
@@ -128,10 +135,21 @@ def lanczos_triples(  # noqa: PLR0913 - what bounds the work, keyword-only
         left, S, right = torch.linalg.svd(bases.T)
         residual = torch.linalg.vector_norm(bases.outside @ left[-block:, :count], dim=0)
         if spent or residual.max() <= tolerance * S[0]:
-            return signed_triples(bases.U.T @ left[:, :count], S[:count], right[:count] @ bases.V)
+            return _refined(exact or linear, right[:count] @ bases.V)
         if full:
             kept = max(count, min((count + bases.size) // 2, columns - 2 * block))
             bases.restart(left[:, :kept], S[:kept], right[:kept])
+
+
+def _refined(linear: LinearMap, V: Float[Tensor, "count in"]) -> Triples:
+    """Rayleigh-Ritz on the right vectors, after a step that takes rounding in narrower types out of them."""
+    Q = torch.linalg.qr(V.T.to(linear.dtype))[0]
+    for _ in range(1 + (V.dtype != linear.dtype)):
+        left = torch.linalg.qr(linear.apply(Q.T.contiguous()).T)[0]
+        Q = torch.linalg.qr(linear.adjoint(left.T.contiguous()).T)[0]
+    left, R = torch.linalg.qr(linear.apply(Q.T.contiguous()).T)
+    turn, S, right = thin_svd(R.contiguous())
+    return signed_triples(left @ turn, S, right @ Q.T)
 
 
 def _columns(shape: tuple[int, int], count: int, block: int) -> int:
@@ -152,7 +170,7 @@ def _orthonormal(X: Tensor, basis: Tensor, generator: Generator) -> tuple[Tensor
         again = basis @ X.T
         X, into = torch.addmm(X, again.T, basis, alpha=-1), into + again
     Q, R = torch.linalg.qr(X.T)
-    poor = R.diagonal().abs() <= _NOTHING * size.max()
+    poor = R.diagonal().abs() <= _NOTHING * torch.finfo(X.dtype).eps * size.max()
     if poor.any():
         # columns without a direction of their own: any that is orthogonal to the rest will do
         Q = torch.where(poor, torch.randn(Q.shape, dtype=Q.dtype, generator=generator), Q)
