@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lmd.linalg.convolution import Convolution
 
-__all__ = ["block_cost", "block_extremes", "block_shape", "fourier_blocks", "half_frequencies", "torus_spectrum"]
+__all__ = ["block_cost", "block_extremes", "block_shape", "fourier_blocks", "half_frequencies", "power_spectrum", "torus_spectrum"]
 
 _CHUNK_ELEMENTS = 1 << 22
 """Of complex blocks held at a time: 64 MB."""
@@ -113,6 +113,25 @@ def block_extremes(
         squares = torch.linalg.eigvalsh(G) if G.shape[-1] > 1 else G.real.squeeze(-1)
         found.append(torch.stack([squares[..., -1].amax(dim=-1), squares[..., 0].amin(dim=-1)], dim=-1))
     return torch.cat(found).clamp_min(0.0).sqrt()
+
+
+def power_spectrum(
+    geometry: Convolution, kernel: Float64[Tensor, "..."], torus: Sequence[int]
+) -> tuple[Int64[Tensor, "frequency axis"], Float64[Tensor, " frequency"]]:
+    """Sum of squares of the kernel's Fourier transform over all channels, at every frequency of a torus.
+
+    Of a strided convolution: at the frequencies of its finer side. Frequencies lie between plus and minus half a turn.
+    """
+    axes = [torch.arange(n) - n // 2 for n in torus]
+    frequencies = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
+    places = [d * torch.arange(k) for k, d in zip(geometry.kernel_size, geometry.dilation, strict=True)]
+    reach = torch.stack(torch.meshgrid(*places, indexing="ij"), dim=-1).flatten(0, -2)
+    angles = 2 * torch.pi * (frequencies.double() / torch.tensor(torus)) @ reach.double().T
+    taps = kernel.flatten(2).permute(2, 0, 1).flatten(1)
+    meeting = taps @ taps.T
+    power = sum(((wave @ meeting) * wave).sum(dim=1) for wave in (angles.cos(), angles.sin()))
+    assert isinstance(power, Tensor)
+    return frequencies, power.clamp_min(0.0)
 
 
 def _coarse(geometry: Convolution, torus: Sequence[int]) -> tuple[int, ...]:
