@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -29,13 +29,15 @@ _FAILURES = (
     copy.Error,
 )
 """What a forward pass on something that a network was not made for can raise."""
+_SMALL = 5_000_000
+"""Parameters."""
 
 
 def input_sizes(network: Network, data: Tensor | None = None, input_shape: Sequence[int] | None = None) -> Sizes:
     """Spatial size of the input of every convolution, by the path of its module; of the first call, if there are more.
 
-    The network is run on a copy without numbers (meta device); if it cannot, a network with numbers is run itself, on
-    one example, in evaluation mode, its modes and hooks restored.
+    A copy of the network is run, without numbers (meta device) unless it is small; if that cannot be, the network
+    itself, on one example, in evaluation mode, its modes and hooks restored.
 
     Args:
         network: what to run.
@@ -128,29 +130,45 @@ def _declared_shape(network: Network) -> tuple[int, ...] | None:
 def _run(
     network: Network, convolutions: list[tuple[str, nn.Module]], call: _Call
 ) -> tuple[Sizes, BaseException | None]:
-    """Sizes by a run without numbers, or else with them; and what went wrong if neither could be made."""
-    paths = [path for path, _ in convolutions]
-    try:
-        ghost, modules = _ghost(network.skeleton, [module for _, module in convolutions])
-        with torch.device("meta"):
-            return _watched(ghost, paths, modules, call, torch.device("meta")), None
-    except _FAILURES as fault:
-        if not network.runs:
-            return {}, fault
-    try:
-        device = next((p.device for p in network.skeleton.parameters()), torch.device("cpu"))
-        return _watched(network.skeleton, paths, [module for _, module in convolutions], call, device), None
-    except _FAILURES as fault:
-        return {}, fault
+    """Sizes by the first run that can be made; what went wrong if none can."""
+    paths, parts = [path for path, _ in convolutions], [module for _, module in convolutions]
+    own = next((p.device for p in network.skeleton.parameters()), torch.device("cpu"))
+    fault: BaseException | None = None
+    for attempt in _attempts(network):
+        try:
+            if attempt == "itself":
+                return _watched(network.skeleton, paths, parts, call, own), None
+            device = own if attempt == "copy" else torch.device("meta")
+            twin, modules = _twin(network.skeleton, parts, device)
+            # what the network makes on its way has no numbers either
+            with device if attempt == "ghost" else nullcontext():
+                return _watched(twin, paths, modules, call, device), None
+        except _FAILURES as error:
+            fault = error
+    return {}, fault
 
 
-def _ghost(module: nn.Module, parts: list[nn.Module]) -> tuple[nn.Module, list[nn.Module]]:
-    """A copy without numbers, and the copies of some of its parts: whatever a forward pass writes, it writes there."""
-    empty: dict[int, Any] = {}
+def _attempts(network: Network) -> tuple[str, ...]:
+    """A copy of a small network runs faster than torch's shape rules load; a large one is not copied."""
+    if not network.runs:
+        return ("ghost",)
+    elements = sum(tensor.numel() for tensor in network.skeleton.parameters())
+    return ("copy", "ghost", "itself") if elements <= _SMALL else ("ghost", "itself")
+
+
+def _twin(module: nn.Module, parts: list[nn.Module], device: torch.device) -> tuple[nn.Module, list[nn.Module]]:
+    """A copy, without numbers on the meta device, and the copies of some of its parts.
+
+    Whatever a forward pass writes, it writes on the copy.
+    """
+    known: dict[int, Any] = {}
     for tensor in _tensors(module):
-        ghost = torch.empty_like(tensor, device="meta")
-        empty[id(tensor)] = nn.Parameter(ghost, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else ghost
-    return copy.deepcopy((module, parts), empty)
+        if tensor.device == device:
+            twin = tensor.detach().clone()
+        else:
+            twin = torch.empty_like(tensor, device=device)
+        known[id(tensor)] = nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
+    return copy.deepcopy((module, parts), known)
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:

@@ -13,6 +13,7 @@ from lmd.linalg.lanczos import LinearMap, lanczos_triples
 from lmd.linalg.panels import TensorPanels, safe_scale
 from lmd.linalg.spectrum import lapack_error
 from lmd.linalg.symbol import torus_spectrum
+from lmd.linalg.threads import torch_threads
 from lmd.linalg.triples import Triples, orthogonality_defect, spectral_norm
 
 __all__ = ["fits_dense", "operator_factors", "scaled_kernel", "symbol_factors"]
@@ -26,6 +27,8 @@ _BUDGET = 4e11
 _FEWEST, _MOST, _PER_TRIPLE = 48, 4000, 48
 """Applications of the map."""
 _TOLERANCE = 1e-6
+_LARGE = 1 << 18
+"""Rows and columns from which several threads are worth their while."""
 
 
 def fits_dense(layer: ConvolutionOperator) -> bool:
@@ -48,15 +51,16 @@ def operator_factors(layer: ConvolutionOperator, wish: Wish, generator: Generato
     exact = layer.linear_map(kernel)
     applications = int(min(max(_BUDGET / max(layer.geometry.applications(layer.size), 1), _FEWEST), _MOST))
     count = _count(layer, wish, applications)
-    triples = lanczos_triples(
-        narrow,
-        count,
-        generator,
-        block=min(_BLOCK, count),
-        tolerance=_TOLERANCE,
-        most_applications=applications,
-        exact=exact,
-    )
+    with torch_threads(one=sum(layer.shape) < _LARGE):
+        triples = lanczos_triples(
+            narrow,
+            count,
+            generator,
+            block=min(_BLOCK, count),
+            tolerance=_TOLERANCE,
+            most_applications=applications,
+            exact=exact,
+        )
     return Factors(
         layer=layer.name,
         kind=layer.kind,
@@ -83,7 +87,8 @@ def symbol_factors(layer: ConvolutionSymbol, wish: Wish) -> Factors:
     """
     kernel, scale = scaled_kernel(layer)
     torus = tuple(n * s for n, s in zip(layer.coarse, layer.geometry.stride, strict=True))
-    values = torus_spectrum(layer.geometry, kernel, torus) / scale
+    with torch_threads(one=True):
+        values = torus_spectrum(layer.geometry, kernel, torus) / scale
     wish.count(values, layer.name)
     out, inn = layer.shape
     return Factors(

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from functools import cache
 
 import scipy.linalg.lapack  # noqa: F401 - its library must be loaded before the controller looks for libraries
+import torch
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["fitting_threads"]
+__all__ = ["fitting_threads", "torch_threads"]
 
 _SMALL_SIDE = 256
 
@@ -25,3 +26,15 @@ def fitting_threads(shape: tuple[int, int]) -> Iterator[None]:
         return
     with _controller().limit(limits=1, user_api="blas"):
         yield
+
+
+@contextmanager
+def torch_threads(*, one: bool) -> Iterator[None]:
+    """One thread for torch's own loops if asked for: on a busy machine they wait for each other far longer than they work."""
+    before = torch.get_num_threads()
+    try:
+        if one:
+            torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -10,6 +10,8 @@ from lmd.findings.measure import leading_value
 from lmd.findings.quantity import Measured, quantity
 from lmd.layers.convolution_maps import ConvolutionOperator
 from lmd.linalg.convolution_bound import norm_bound, random_kernel_norm
+from lmd.linalg.symbol import block_shape
+from lmd.linalg.threads import torch_threads
 
 __all__ = ["OperatorNorm", "operator_norm"]
 
@@ -19,6 +21,8 @@ _METHODS = {
     "grid": "bound over a grid of frequencies, times what the symbol can rise between them",
     "patches": "bound by the kernel matrix and the number of patches that share an input; closer ones take too long",
 }
+_LARGE = 256
+"""Channels from which several threads are worth their while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,7 +57,8 @@ def operator_norm(layer: ConvolutionOperator, factors: Factors) -> OperatorNorm:
     whose symbol is flat.
     """
     kernel, scale = scaled_kernel(layer)
-    bound = norm_bound(layer.geometry, kernel, layer.size)
+    with torch_threads(one=max(block_shape(layer.geometry)) < _LARGE):
+        bound = norm_bound(layer.geometry, kernel, layer.size)
     upper, found = bound.value / scale, leading_value(factors)
     # U, S and Vh carry rounding, which could lift the value over the norm
     rounding = factors.orthogonality_defect + _ALLOWANCE * sqrt(max(layer.shape))

@@ -14,11 +14,14 @@ from lmd.findings.measure import spectrum_of
 from lmd.findings.quantity import Measured, array, quantity
 from lmd.layers.convolution_maps import ConvolutionSymbol
 from lmd.linalg.convolution_bound import random_kernel_norm
-from lmd.linalg.symbol import block_extremes, power_spectrum
+from lmd.linalg.symbol import block_extremes, block_shape, power_spectrum
+from lmd.linalg.threads import torch_threads
 
 __all__ = ["Symbol", "symbol"]
 
 _ROUNDING = 1e-13
+_LARGE = 256
+"""Channels from which several threads are worth their while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,7 +63,8 @@ def symbol(layer: ConvolutionSymbol, factors: Factors) -> Symbol:
     coarse, values = layer.coarse, spectrum_of(factors)
     axes = [torch.arange(n) - n // 2 for n in coarse]
     frequencies = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
-    extremes = _extremes(layer, kernel, frequencies) / scale
+    with torch_threads(one=max(block_shape(layer.geometry)) < _LARGE):
+        extremes = _extremes(layer, kernel, frequencies) / scale
     heights = (2 * frequencies.abs() / torch.tensor(coarse)).amax(dim=1)
     # of equally high ones, such as opposite frequencies, the lowest
     highest = heights[extremes[:, 0] >= (1 - _ROUNDING) * extremes[:, 0].max()].min().item()
