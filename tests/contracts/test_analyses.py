@@ -8,12 +8,19 @@ from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import analyses
 from lmd.findings.quantity import quantities_of
-from lmd.testing import check_analysis
+from lmd.layers.convolution_maps import ConvolutionOperator, ConvolutionSymbol
+from lmd.testing import check_analysis, layers_of
 
 GENERATOR = torch.Generator().manual_seed(0)
 W = torch.randn(6, 4, generator=GENERATOR)
 X = torch.randn(20, 4, generator=GENERATOR)
-GIVEN = {Factors: factors_of(W), Activations: Activations("layer", X, X @ W.T, None)}
+CONVOLUTION = layers_of(torch.nn.Conv2d(2, 3, 3, padding=1), (2, 5, 6))
+GIVEN = {
+    Factors: factors_of(W),
+    Activations: Activations("layer", X, X @ W.T, None),
+    ConvolutionOperator: CONVOLUTION["operator"],
+    ConvolutionSymbol: CONVOLUTION["symbol"],
+}
 
 
 @pytest.mark.parametrize("name", list(analyses()))

@@ -17,11 +17,13 @@ from lmd.testing import check_engine, layers_of
 from tests.examples import FORMATS, KINDS, NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_KINDS = {"layer_matrix", "recurrence", "registry", "thin_product", "walk"}
+NO_KINDS = {"convolution_maps", "layer_matrix", "recurrence", "registry", "thin_product", "walk"}
 PROMISED_KINDS = [
     "dense",
     "embedding",
     "kernel_matrix",
+    "conv_operator",
+    "conv_symbol",
     "query",
     "key",
     "value",
@@ -45,7 +47,7 @@ def test_every_file_of_the_layers_registers_what_it_publishes(file):
 
 
 def test_every_promised_kind_has_an_example():
-    found = {layer.kind for example in KINDS for layer in layers_of(example.module).values()}
+    found = {layer.kind for example in KINDS for layer in layers_of(example.module, example.input_shape).values()}
     assert found == set(PROMISED_KINDS)
 
 

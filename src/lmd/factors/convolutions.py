@@ -19,9 +19,9 @@ from lmd.linalg.triples import Triples, orthogonality_defect, spectral_norm
 __all__ = ["fits_dense", "operator_factors", "scaled_kernel", "symbol_factors"]
 
 _DENSE_SIDE, _DENSE_ELEMENTS = 512, 1 << 23
-_TRIPLES, _MOST_TRIPLES = 8, 64
+_TRIPLES, _MOST_TRIPLES = 6, 64
 """Of an operator: each takes dozens of passes, so that not all that are wished for are given."""
-_BLOCK = 4
+_BLOCK = 3
 _BUDGET = 4e11
 """Multiplications for the triples of one operator: less than a minute of one core."""
 _FEWEST, _MOST, _PER_TRIPLE = 48, 4000, 48
@@ -39,7 +39,7 @@ def fits_dense(layer: ConvolutionOperator) -> bool:
 def operator_factors(layer: ConvolutionOperator, wish: Wish, generator: Generator) -> Factors:
     """A few leading triples; the other values are not known, the Frobenius norm is, in closed form.
 
-    At least one triple, at most eight, and at most 64 by rank; fewer where one application takes long. A share of the
+    At least one triple, at most six, and at most 64 by rank; fewer where one application takes long. A share of the
     Frobenius norm, which takes most of the values, is not reached.
 
     Raises:

@@ -36,7 +36,8 @@ class ConvolutionMap(LayerMatrix):
         Raises:
             ValueError: it is complex.
         """
-        return to_float64(self.form(self.loader())).contiguous()
+        stored = self.form(self.loader())
+        return to_float64(stored.flatten(1)).reshape(stored.shape)
 
     def load(self) -> Float64[Tensor, "out in"]:
         """The whole matrix, in float64: the square of what a picture holds, so for small inputs only."""

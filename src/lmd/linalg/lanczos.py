@@ -18,9 +18,9 @@ _BASIS_ELEMENTS = 1 << 26
 _LEAST_BLOCKS, _MOST_COLUMNS = 4, 96
 _CHECKED = 4
 """Blocks between two looks at how far it got."""
-_LOST, _NOTHING = 0.1, 64.0
-"""A vector shorter than this share of its length before is orthogonalised once more; one that is shorter than this many
-units of rounding has no direction of its own."""
+_LOST, _MOST_PASSES, _NOTHING = 0.7, 3, 64.0
+"""A vector that lost this share of its length is orthogonalised once more (Kahan, Parlett), so many times at most; one
+that is shorter than this many units of rounding has no direction of its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +53,7 @@ class _Bases:
         self._U = torch.empty(columns, out, dtype=linear.dtype)
         self.T = torch.zeros(0, 0, dtype=linear.dtype)
         self.outside = self.T
+        self._coupling = torch.zeros(0, 0, dtype=linear.dtype)
 
     @property
     def size(self) -> int:
@@ -72,17 +73,22 @@ class _Bases:
     def extend(self, linear: LinearMap, fresh: Float[Tensor, "block in"], generator: Generator) -> Tensor:
         """Take a block of new right vectors in; returns the block that follows."""
         known, block = self.size, fresh.shape[0]
-        u, into, own = _orthonormal(linear.apply(fresh), self.U, generator)
+        # what the products have in common with the bases is known but for rounding, which the full pass takes away
+        coupling = self._coupling if known else fresh.new_zeros(0, block)
+        start = known - min(known, len(coupling))
+        u, into, own = _orthonormal(linear.apply(fresh), self.U, (start, coupling), generator)
         T = self.T.new_zeros(known + block, known + block)
         T[:known, :known], T[:known, known:], T[known:, known:] = self.T, into, own
         self._V[known : known + block], self._U[known : known + block] = fresh, u
         self.T = T
-        following, _, self.outside = _orthonormal(linear.adjoint(u), self.V, generator)
+        following, _, self.outside = _orthonormal(linear.adjoint(u), self.V, (known, own.T), generator)
+        self._coupling = self.outside.T
         return following
 
     def restart(self, left: Tensor, S: Tensor, right: Tensor) -> None:
         """Keep these combinations, all that is known of the leading triples."""
         V, U = right @ self.V, left.T @ self.U
+        self._coupling = left[-len(self.outside) :].T @ self.outside.T
         self.T = torch.diag(S)
         self._V[: self.size], self._U[: self.size] = V, U
 
@@ -160,15 +166,29 @@ def _columns(shape: tuple[int, int], count: int, block: int) -> int:
     return min(max(least, min(max(_MOST_COLUMNS, 3 * count), _BASIS_ELEMENTS // sum(shape))), min(shape))
 
 
-def _orthonormal(X: Tensor, basis: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """``X^T = basis^T C + Q^T R``, rows of ``Q`` orthonormal and orthogonal to the basis, even where ``X`` lies in it."""
+def _orthonormal(
+    X: Tensor, basis: Tensor, common: tuple[int, Tensor], generator: Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``X^T = basis^T C + Q^T R``, rows of ``Q`` orthonormal and orthogonal to the basis, even where ``X`` lies in it.
+
+    Args:
+        X: one vector in each row.
+        basis: orthonormal rows.
+        common: where in ``C`` the rows begin that are known but for rounding, and these rows.
+        generator: of vectors for rows of ``Q`` that ``X`` leaves open.
+    """
+    start, known = common
     size = torch.linalg.vector_norm(X, dim=1)
-    into = basis @ X.T
-    X = torch.addmm(X, into.T, basis, alpha=-1)
-    if (torch.linalg.vector_norm(X, dim=1) < _LOST * size).any():
-        # what is left is as small as the rounding of what was taken away
+    into = X.new_zeros(len(basis), len(X))
+    into[start : start + len(known)] = known
+    X = torch.addmm(X, known.T, basis[start : start + len(known)], alpha=-1)
+    for _ in range(_MOST_PASSES):
+        before = torch.linalg.vector_norm(X, dim=1)
         again = basis @ X.T
         X, into = torch.addmm(X, again.T, basis, alpha=-1), into + again
+        # as long as before: what was taken away was rounding
+        if not (torch.linalg.vector_norm(X, dim=1) < _LOST * before).any():
+            break
     Q, R = torch.linalg.qr(X.T)
     poor = R.diagonal().abs() <= _NOTHING * torch.finfo(X.dtype).eps * size.max()
     if poor.any():

@@ -1,6 +1,7 @@
 """What a convolution does to the edges of its input, as a map of its own, axis by axis."""
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import Literal
 
 import torch
@@ -74,8 +75,8 @@ def padding_norm(size: Sequence[int], pads: Pads, mode: PaddingMode) -> float:
     >>> padding_norm((5, 5), ((1, 1), (1, 1)), "replicate")
     2.0
     """
-    norm = 1.0
+    squares = 1
     for n, pair in zip(size, pads, strict=True):
         read = read_positions(n, pair, mode)
-        norm *= torch.bincount(read[read >= 0], minlength=1).max().sqrt().item()
-    return norm
+        squares *= int(torch.bincount(read[read >= 0], minlength=1).max())
+    return sqrt(squares)
