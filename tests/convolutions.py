@@ -1,4 +1,4 @@
-"""Examples of convolutions for the contract of kinds: kernel matrix, operator and symbol against the module's forward."""
+"""Examples of convolutions for the contract of kinds: three maps each, against the module's own forward."""
 
 import warnings
 from collections.abc import Callable, Iterator

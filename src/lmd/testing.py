@@ -78,7 +78,7 @@ class Unreadable:
 
 
 def layers_of(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> dict[str, LayerMatrix]:
-    """The layer matrices of a live module, by name; convolutions as operators too where the shape of an input is given."""
+    """The layer matrices of a live module, by name; with the shape of an input, operators of convolutions too."""
     return {layer.name: layer for layer in walk(_network(module, input_shape)).layers}
 
 

@@ -80,7 +80,7 @@ class _Call:
         module(**{self.argument: example}) if self.argument else module(example)
 
 
-def _from_shape(network: Network, convolutions: list[tuple[str, nn.Module]], shape: Sequence[int]) -> Sizes:
+def _from_shape(network: Network, convolutions: Sequence[tuple[str, nn.Module]], shape: Sequence[int]) -> Sizes:
     if not all(isinstance(n, int) and n > 0 for n in shape) or not shape:
         raise ValueError(
             f"input_shape={tuple(shape)} must be positive numbers, the shape of one example without the batch axis: "
@@ -109,10 +109,11 @@ def _is_declared(network: Network) -> bool:
 
 def _config(network: Network) -> Mapping[str, Any] | None:
     """The configuration that built the module tree, if one did."""
-    own = getattr(network.skeleton, "config", None)
-    if own is None:
-        own = next((c for m in network.skeleton.children() if (c := getattr(m, "config", None)) is not None), None)
-    return own.to_dict() if hasattr(own, "to_dict") else None
+    for module in (network.skeleton, *network.skeleton.children()):
+        to_dict = getattr(getattr(module, "config", None), "to_dict", None)
+        if to_dict is not None:
+            return to_dict()
+    return None
 
 
 def _declared_shape(network: Network) -> tuple[int, ...] | None:
@@ -128,7 +129,7 @@ def _declared_shape(network: Network) -> tuple[int, ...] | None:
 
 
 def _run(
-    network: Network, convolutions: list[tuple[str, nn.Module]], call: _Call
+    network: Network, convolutions: Sequence[tuple[str, nn.Module]], call: _Call
 ) -> tuple[Sizes, BaseException | None]:
     """Sizes by the first run that can be made; what went wrong if none can."""
     paths, parts = [path for path, _ in convolutions], [module for _, module in convolutions]
@@ -156,17 +157,15 @@ def _attempts(network: Network) -> tuple[str, ...]:
     return ("copy", "ghost", "itself") if elements <= _SMALL else ("ghost", "itself")
 
 
-def _twin(module: nn.Module, parts: list[nn.Module], device: torch.device) -> tuple[nn.Module, list[nn.Module]]:
+def _twin(module: nn.Module, parts: Sequence[nn.Module], device: torch.device) -> tuple[nn.Module, Sequence[nn.Module]]:
     """A copy, without numbers on the meta device, and the copies of some of its parts.
 
     Whatever a forward pass writes, it writes on the copy.
     """
     known: dict[int, Any] = {}
     for tensor in _tensors(module):
-        if tensor.device == device:
-            twin = tensor.detach().clone()
-        else:
-            twin = torch.empty_like(tensor, device=device)
+        held = tensor.device == device
+        twin = tensor.detach().clone() if held else torch.empty_like(tensor, device=device)
         known[id(tensor)] = nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
     return copy.deepcopy((module, parts), known)
 
@@ -180,7 +179,7 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 
 
 def _watched(
-    module: nn.Module, paths: list[str], parts: list[nn.Module], call: _Call, device: torch.device
+    module: nn.Module, paths: Sequence[str], parts: Sequence[nn.Module], call: _Call, device: torch.device
 ) -> Sizes:
     seen: Sizes = {}
     handles = [

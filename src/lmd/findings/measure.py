@@ -16,7 +16,7 @@ __all__ = ["NO_SPECTRUM", "baseline_spectrum", "counted", "leading_value", "meas
 
 _NO_BASELINE = {
     "diagonal": "a diagonal map has no random-matrix baseline",
-    "conv_operator": "a convolution on a whole input is no random matrix; that of a random kernel stands beside its norm",
+    "conv_operator": "no random matrix is a convolution; a random kernel stands beside the operator norm",
 }
 NO_SPECTRUM = "only the leading singular values are known"
 

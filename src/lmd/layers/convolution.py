@@ -69,7 +69,7 @@ def _rows(module: _ConvNd, path: str, network: Network, form: Any) -> Iterator[L
         yield from _parts(kernel.name, path, loader, geometry, size, coarse)
 
 
-def _parts(  # noqa: PLR0913 - what a row is made of
+def _parts(
     kernel: str,
     path: str,
     loader: Loader,
@@ -135,7 +135,8 @@ def _same(total: int) -> tuple[int, int]:
 def _periodic(geometry: Convolution) -> Convolution:
     """The same on a torus: as many outputs as the stride leaves, in the same places."""
     pads = tuple(
-        (before, e - s - before) for (before, _), e, s in zip(geometry.pads, geometry.extent, geometry.stride, strict=True)
+        (before, e - s - before)
+        for (before, _), e, s in zip(geometry.pads, geometry.extent, geometry.stride, strict=True)
     )
     return replace(geometry, pads=pads, mode="circular", output_padding=())
 
@@ -143,7 +144,9 @@ def _periodic(geometry: Convolution) -> Convolution:
 def _is_linear_on_patches(geometry: Convolution) -> bool:
     """Whether patches neither overlap nor reach over the edge, so that the map is the kernel matrix on each of them."""
     alone = all(s >= e for s, e in zip(geometry.stride, geometry.extent, strict=True))
-    inside = not any(n for pair in geometry.pads for n in pair) or (_is_pointwise(geometry) and geometry.mode == "zeros")
+    inside = not any(n for pair in geometry.pads for n in pair) or (
+        _is_pointwise(geometry) and geometry.mode == "zeros"
+    )
     return alone and inside and (not geometry.transposed or _is_pointwise(geometry))
 
 

@@ -62,9 +62,9 @@ def norm_bound(
     """Bound the operator norm on inputs of one size from above.
 
     Zero padding: rows of the operator are rows of a circular one on a torus with room for the padding on one side,
-    ``N >= H + max(padding)``, its input 0 outside the image. Circular: the torus of the input itself, exactly, where the
-    stride divides it and no output comes twice; else the smaller of two bounds. Reflected or replicated: the operator is
-    the unpadded convolution after the padding map, and the norms multiply.
+    ``N >= H + max(padding)``, its input 0 outside the image. Circular: the torus of the input itself, exactly, where
+    the stride divides it and no output comes twice; else the smaller of two bounds. Reflected or replicated: the
+    operator is the unpadded convolution after the padding map, and the norms multiply.
 
     Args:
         geometry: the convolution; a transposed one has the norm of the convolution it transposes.
@@ -84,8 +84,8 @@ def norm_bound(
 def random_kernel_norm(geometry: Convolution, frobenius_norm: float) -> float:
     """Where the spectrum of a large convolution ends whose kernel is independent Gaussian with this Frobenius norm.
 
-    At every frequency a block of its symbol is a Gaussian matrix with the same variance, so that the symbol is flat, and
-    the end is that of Marchenko & Pastur 1967.
+    At every frequency a block of its symbol is a Gaussian matrix with the same variance, so that the symbol is flat,
+    and the end is that of Marchenko & Pastur 1967.
     """
     o, i = block_shape(geometry)
     variance = frobenius_norm**2 / prod(geometry.kernel_shape)

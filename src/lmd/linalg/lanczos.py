@@ -61,12 +61,12 @@ class _Bases:
         return self.T.shape[0]
 
     @property
-    def V(self) -> Float[Tensor, "size in"]:
+    def right(self) -> Float[Tensor, "size in"]:
         """Right vectors."""
         return self._V[: self.size]
 
     @property
-    def U(self) -> Float[Tensor, "size out"]:
+    def left(self) -> Float[Tensor, "size out"]:
         """Left vectors."""
         return self._U[: self.size]
 
@@ -76,19 +76,19 @@ class _Bases:
         # what the products have in common with the bases is known but for rounding, which the full pass takes away
         coupling = self._coupling if known else fresh.new_zeros(0, block)
         start = known - min(known, len(coupling))
-        u, into, own = _orthonormal(linear.apply(fresh), self.U, (start, coupling), generator)
+        u, into, own = _orthonormal(linear.apply(fresh), self.left, (start, coupling), generator)
         T = self.T.new_zeros(known + block, known + block)
         T[:known, :known], T[:known, known:], T[known:, known:] = self.T, into, own
         self._V[known : known + block], self._U[known : known + block] = fresh, u
         self.T = T
-        following, _, self.outside = _orthonormal(linear.adjoint(u), self.V, (known, own.T), generator)
+        following, _, self.outside = _orthonormal(linear.adjoint(u), self.right, (known, own.T), generator)
         self._coupling = self.outside.T
         return following
 
-    def restart(self, left: Tensor, S: Tensor, right: Tensor) -> None:
+    def restart(self, turn_left: Tensor, S: Tensor, turn_right: Tensor) -> None:
         """Keep these combinations, all that is known of the leading triples."""
-        V, U = right @ self.V, left.T @ self.U
-        self._coupling = left[-len(self.outside) :].T @ self.outside.T
+        V, U = turn_right @ self.right, turn_left.T @ self.left
+        self._coupling = turn_left[-len(self.outside) :].T @ self.outside.T
         self.T = torch.diag(S)
         self._V[: self.size], self._U[: self.size] = V, U
 
@@ -141,7 +141,7 @@ def lanczos_triples(  # noqa: PLR0913 - what bounds the work, keyword-only
         left, S, right = torch.linalg.svd(bases.T)
         residual = torch.linalg.vector_norm(bases.outside @ left[-block:, :count], dim=0)
         if spent or residual.max() <= tolerance * S[0]:
-            return _refined(exact or linear, right[:count] @ bases.V)
+            return _refined(exact or linear, right[:count] @ bases.right)
         if full:
             kept = max(count, min((count + bases.size) // 2, columns - 2 * block))
             bases.restart(left[:, :kept], S[:kept], right[:kept])
@@ -163,7 +163,8 @@ def _columns(shape: tuple[int, int], count: int, block: int) -> int:
     least = count + _LEAST_BLOCKS * block
     if least > min(shape):
         raise ValueError(f"{count} triples of a map of shape {shape} came; bases of {least} vectors do not fit.")
-    return min(max(least, min(max(_MOST_COLUMNS, 3 * count), _BASIS_ELEMENTS // sum(shape))), min(shape))
+    affordable = min(max(_MOST_COLUMNS, 3 * count), _BASIS_ELEMENTS // sum(shape))
+    return min(max(least, affordable), *shape)
 
 
 def _orthonormal(

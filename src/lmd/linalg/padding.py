@@ -49,9 +49,7 @@ def pad(x: Float[Tensor, "..."], pads: Pads, mode: PaddingMode) -> Float[Tensor,
     return x
 
 
-def pad_adjoint(
-    y: Float[Tensor, "..."], size: Sequence[int], pads: Pads, mode: PaddingMode
-) -> Float[Tensor, "..."]:
+def pad_adjoint(y: Float[Tensor, "..."], size: Sequence[int], pads: Pads, mode: PaddingMode) -> Float[Tensor, "..."]:
     """The transpose of ``pad``: what was read several times is summed.
 
     Args:

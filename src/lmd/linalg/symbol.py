@@ -9,7 +9,15 @@ from torch import Tensor
 
 from lmd.linalg.convolution import Convolution
 
-__all__ = ["block_cost", "block_extremes", "block_shape", "fourier_blocks", "half_frequencies", "power_spectrum", "torus_spectrum"]
+__all__ = [
+    "block_cost",
+    "block_extremes",
+    "block_shape",
+    "fourier_blocks",
+    "half_frequencies",
+    "power_spectrum",
+    "torus_spectrum",
+]
 
 _CHUNK_ELEMENTS = 1 << 22
 """Of complex blocks held at a time: 64 MB."""
@@ -51,7 +59,7 @@ def fourier_blocks(
         Sedghi, Gupta & Long 2019 (stride 1); Vaidyanathan 1993, chapter 4 (polyphase form).
     """
     taps = kernel.flatten(2).permute(2, 0, 1)
-    count, out, inn = taps.shape
+    _, out, inn = taps.shape
     steps, phases = _places(geometry)
     size = torch.tensor(coarse)
     # whole turns are left out while the numbers are integers
@@ -101,7 +109,10 @@ def torus_spectrum(
 
 
 def block_extremes(
-    geometry: Convolution, kernel: Float64[Tensor, "..."], frequencies: Int64[Tensor, "frequency axis"], coarse: Sequence[int]
+    geometry: Convolution,
+    kernel: Float64[Tensor, "..."],
+    frequencies: Int64[Tensor, "frequency axis"],
+    coarse: Sequence[int],
 ) -> Float64[Tensor, "frequency 2"]:
     """The largest and the smallest singular value at each frequency, by the Gram matrix of the shorter side.
 

@@ -30,7 +30,7 @@ def fitting_threads(shape: tuple[int, int]) -> Iterator[None]:
 
 @contextmanager
 def torch_threads(*, one: bool) -> Iterator[None]:
-    """One thread for torch's own loops if asked for: on a busy machine they wait for each other far longer than they work."""
+    """One thread for torch's own loops, if asked for: on a busy machine several wait longer than they work."""
     before = torch.get_num_threads()
     try:
         if one:

@@ -46,7 +46,7 @@ class Symbol(Finding):
         meaning="Share of the squared norm at frequencies below half of the highest, along every axis",
         source="Oppenheim & Schafer 2010, 7",
     )
-    extremes: Float64[Tensor, "two *frequencies"] = array(
+    extremes: Float64[Tensor, "..."] = array(
         meaning="largest and smallest singular value at each frequency, the constant wave in the middle",
         shape="(2, *frequencies)",
     )
@@ -56,8 +56,8 @@ class Symbol(Finding):
 def symbol(layer: ConvolutionSymbol, factors: Factors) -> Symbol:
     """The symbol of a convolution: which waves it stretches, and how much.
 
-    Baselines: a Gaussian kernel of the same Frobenius norm, whose symbol is flat: the end of its spectrum, the mean over
-    all frequencies, and the share of frequencies that count as low.
+    Baselines: a Gaussian kernel of the same Frobenius norm, whose symbol is flat: the end of its spectrum, the mean
+    over all frequencies, and the share of frequencies that count as low.
     """
     kernel, scale = scaled_kernel(layer)
     coarse, values = layer.coarse, spectrum_of(factors)
