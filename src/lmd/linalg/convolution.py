@@ -6,7 +6,7 @@ from functools import reduce
 from math import prod
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional
 
@@ -75,15 +75,15 @@ class Convolution:
         out, inn = self.channels
         return out * prod(self.output_size(size)), inn * prod(size)
 
-    def apply(self, kernel: Float64[Tensor, "..."], x: Float64[Tensor, "..."]) -> Float64[Tensor, "..."]:
+    def apply(self, kernel: Float[Tensor, "..."], x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """The convolution of ``x (batch, in, *size)``, without a bias."""
         if self.transposed:
             return self._spread(kernel, x, self.output_size(x.shape[2:]))
         return self._convolve(kernel, x, self.output_size(x.shape[2:]))
 
     def adjoint(
-        self, kernel: Float64[Tensor, "..."], y: Float64[Tensor, "..."], size: Sequence[int]
-    ) -> Float64[Tensor, "..."]:
+        self, kernel: Float[Tensor, "..."], y: Float[Tensor, "..."], size: Sequence[int]
+    ) -> Float[Tensor, "..."]:
         """The exact transpose: ``y (batch, out, *output_size)`` back to inputs of this size."""
         return self._convolve(kernel, y, tuple(size)) if self.transposed else self._spread(kernel, y, tuple(size))
 
