@@ -234,12 +234,27 @@ def accuracy(setting: Setting) -> tuple[dict[str, Any], list[Goal]]:
     return {"models": models}, goals
 
 
+def convolutions(setting: Setting) -> tuple[dict[str, Any], list[Goal]]:
+    """The operator norms of ResNet-20 at their real input sizes: CPU seconds, brackets, and Lanczos against LAPACK."""
+    models = list(lines("convolutions.py"))
+    if not models:
+        return {"models": []}, []
+    (found,) = models
+    goals = [
+        Goal("CPU s of 19 operator norms, ResNet-20", found["cpu_s"], 6.0),
+        Goal("upper/lower operator norm, worst of ResNet-20", found["ratio_max"], 1.09),
+        Goal("|σ − LAPACK|/σ₁ of Lanczos, ResNet-20", found["error"], 1e-6),
+    ]
+    return {"resnet20": found}, goals
+
+
 PARTS: dict[str, Callable[[Setting], tuple[dict[str, Any], list[Goal]]]] = {
     "start": start,
     "speed": speed,
     "circuits": circuits,
     "memory": memory,
     "accuracy": accuracy,
+    "convolutions": convolutions,
     "files": files,
 }
 NEED_MINILM = ("speed", "circuits", "memory")

@@ -12,6 +12,7 @@ from torch.nn.utils import prune
 
 from lmd.testing import Example
 from tests import attention_examples
+from tests.convolutions import convolution_examples
 from tests.kind_examples import MORE_KINDS
 from tests.seeds import data, linear_part, seeded
 
@@ -28,43 +29,6 @@ def embedding(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, T
     (W,) = matrices.values()
     entries = torch.arange(W.shape[1])
     yield W @ functional.one_hot(entries, W.shape[1]).to(W.dtype), module(entries).T.detach()
-
-
-def patches(x: Tensor, module: nn.Module) -> Tensor:
-    """Every patch a convolution reads, ``(batch, in * k, positions)``, taken one by one: slow and obvious."""
-    pad = [n for p in reversed(module.padding) for n in (p, p)]
-    x = functional.pad(x, pad)
-    for axis, (size, stride, dilation) in enumerate(
-        zip(module.kernel_size, module.stride, module.dilation, strict=True), start=2
-    ):
-        x = x.unfold(axis, dilation * (size - 1) + 1, stride)
-    spatial = len(module.kernel_size)
-    for axis, dilation in enumerate(module.dilation):
-        index = torch.arange(0, x.shape[2 + spatial + axis], dilation)
-        x = x.index_select(2 + spatial + axis, index)
-    order = (0, 1, *range(2 + spatial, 2 + 2 * spatial), *range(2, 2 + spatial))
-    return x.permute(order).flatten(1, 1 + spatial).flatten(2)
-
-
-def convolution(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
-    (W,) = matrices.values()
-    x = data(2, module.in_channels, *([7] * len(module.kernel_size)))
-    yield torch.einsum("oi,bip->bop", W, patches(x, module)), linear_part(module, x).flatten(2)
-
-
-def transposed_convolution(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
-    """Stuff zeros between the inputs, then read patches: stride 1, every dilation."""
-    (W,) = matrices.values()
-    spatial = len(module.kernel_size)
-    x = data(2, module.in_channels, *([5] * spatial))
-    stuffed = x.new_zeros(2, module.in_channels, *[4 * s + 1 for s in module.stride])
-    stuffed[(slice(None), slice(None), *[slice(None, None, s) for s in module.stride])] = x
-    reader = nn.Module()
-    reader.kernel_size, reader.dilation, reader.stride = module.kernel_size, module.dilation, (1,) * spatial
-    reader.padding = tuple(
-        d * (k - 1) - p for d, k, p in zip(module.dilation, module.kernel_size, module.padding, strict=True)
-    )
-    yield torch.einsum("oi,bip->bop", W, patches(stuffed, reader)), linear_part(module, x).flatten(2)
 
 
 def batch_norm(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
@@ -293,26 +257,7 @@ KINDS: list[Example] = [
     Example("one by one", seeded(lambda: nn.Linear(1, 1)), WEIGHT, dense),
     Example("transformers Conv1D", seeded(lambda: Conv1D(6, 4)), WEIGHT, dense),
     Example("embedding", seeded(lambda: nn.Embedding(9, 4)), WEIGHT, embedding),
-    Example("conv1d", seeded(lambda: nn.Conv1d(3, 4, 3, padding=1)), WEIGHT, convolution),
-    Example("conv2d strided", seeded(lambda: nn.Conv2d(3, 4, (3, 2), stride=2, padding=1)), WEIGHT, convolution),
-    Example("conv2d dilated", seeded(lambda: nn.Conv2d(2, 5, 3, dilation=2, bias=False)), WEIGHT, convolution),
-    Example("conv2d grouped", seeded(lambda: nn.Conv2d(4, 6, 3, groups=2)), WEIGHT, convolution),
-    Example("conv2d depthwise", seeded(lambda: nn.Conv2d(4, 8, 3, groups=4)), WEIGHT, convolution),
-    Example("conv3d", seeded(lambda: nn.Conv3d(2, 3, (1, 2, 3))), WEIGHT, convolution),
-    Example("conv transpose 1d", seeded(lambda: nn.ConvTranspose1d(3, 4, 3)), WEIGHT, transposed_convolution),
-    Example(
-        "conv transpose 2d strided",
-        seeded(lambda: nn.ConvTranspose2d(3, 5, (4, 3), stride=2, padding=1)),
-        WEIGHT,
-        transposed_convolution,
-    ),
-    Example(
-        "conv transpose 2d grouped",
-        seeded(lambda: nn.ConvTranspose2d(4, 6, 3, groups=2, dilation=2)),
-        WEIGHT,
-        transposed_convolution,
-    ),
-    Example("conv transpose 3d", seeded(lambda: nn.ConvTranspose3d(2, 3, 2)), WEIGHT, transposed_convolution),
+    *convolution_examples(seeded),
     Example("attention packed", seeded(lambda: nn.MultiheadAttention(6, 3)), with_heads(3), attention),
     Example(
         "attention separate", seeded(lambda: nn.MultiheadAttention(6, 2, kdim=4, vdim=5)), with_heads(2), attention
@@ -341,15 +286,7 @@ KINDS: list[Example] = [
     Example("rms norm with a gain of one more", seeded(lambda: GemmaRMSNorm(6)), WEIGHT, norm_of_one_more),
     Example("weight norm", seeded(lambda: P.weight_norm(nn.Linear(5, 3))), WEIGHT, dense),
     Example("weight norm of columns", seeded(lambda: P.weight_norm(nn.Linear(5, 3), dim=1)), WEIGHT, dense),
-    Example("weight norm, old", seeded(lambda: old(nn.utils.weight_norm, nn.Conv1d(3, 4, 2))), WEIGHT, convolution),
-    Example("spectral norm", seeded(lambda: P.spectral_norm(nn.Conv2d(2, 3, 2))), WEIGHT, convolution),
     Example("spectral norm, old", seeded(lambda: old(nn.utils.spectral_norm, nn.Linear(4, 3))), WEIGHT, dense),
-    Example(
-        "spectral norm of a transposed convolution",
-        seeded(lambda: old(nn.utils.spectral_norm, nn.ConvTranspose1d(3, 3, 2))),
-        WEIGHT,
-        transposed_convolution,
-    ),
     Example("LoRA", seeded(lambda: AdaptedLinear(nn.Linear(6, 4), {"default": 2})), ("adapter", "base_layer"), adapted),
     Example(
         "LoRA twice",

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lmd.activations.input_sizes import input_sizes
 from lmd.engines.local import Engine
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import Analysis, NotApplicable, run
@@ -20,6 +21,7 @@ from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.walk import walk
 from lmd.pipeline.decompose import decompose
 from lmd.sources.loaders import Loader
+from lmd.sources.network import Network
 from lmd.sources.torch_module import from_module
 
 __all__ = [
@@ -49,12 +51,14 @@ class Example:
         rows: names of the layer matrices it must give, in order.
         agrees: from the module and its matrices by name to pairs that must be equal: the maps applied, and what the
             module's own forward pass says.
+        input_shape: shape of one input without the batch axis, for kinds that depend on it.
     """
 
     name: str
     module: nn.Module
     rows: tuple[str, ...]
     agrees: Callable[[nn.Module, dict[str, Tensor]], Pairs]
+    input_shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,15 +77,20 @@ class Unreadable:
         return Unreadable(self.tensors, (*self.shape[:dim], length, *self.shape[dim + 1 :]))
 
 
-def layers_of(module: nn.Module) -> dict[str, LayerMatrix]:
-    """The layer matrices of a live module, by name."""
-    return {layer.name: layer for layer in walk(from_module(module)).layers}
+def layers_of(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> dict[str, LayerMatrix]:
+    """The layer matrices of a live module, by name; with the shape of an input, operators of convolutions too."""
+    return {layer.name: layer for layer in walk(_network(module, input_shape)).layers}
+
+
+def _network(module: nn.Module, input_shape: tuple[int, ...] | None) -> Network:
+    network = from_module(module)
+    return network if input_shape is None else replace(network, input_sizes=input_sizes(network, None, input_shape))
 
 
 def check_kind(example: Example) -> None:
     """Every law of a layer kind: rows, shapes, orientation, laziness, pickles, coverage, and that the module stays."""
     before = _state(example.module)
-    layers = layers_of(example.module)
+    layers = layers_of(example.module, example.input_shape)
     if tuple(layers) != example.rows:
         raise AssertionError(f"{example.name} must give the rows {example.rows}, gave {tuple(layers)}.")
     _check_laziness(example)
@@ -113,7 +122,7 @@ def _check_unchanged(name: str, before: dict[str, Any], after: dict[str, Any]) -
 
 
 def _check_laziness(example: Example) -> None:
-    network = from_module(example.module)
+    network = _network(example.module, example.input_shape)
     refusing: dict[str, Loader] = {n: Unreadable(loader.tensors, loader.shape) for n, loader in network.loaders.items()}
     rows = tuple(layer.name for layer in walk(replace(network, loaders=refusing)).layers)
     if rows != example.rows:

@@ -7,7 +7,10 @@ from typing import Any
 __all__ = ["check_document", "strict_json"]
 
 STATUS = {"decomposed", "vector", "buffer", "tied", "optimiser", "unsupported", "failed"}
-KINDS = {"dense", "embedding", "kernel_matrix", "query", "key", "value", "attention_output", "gate", "diagonal"}
+KINDS = {
+    *("dense", "embedding", "kernel_matrix", "conv_operator", "conv_symbol", "gate", "diagonal", "expert"),
+    *("query", "key", "value", "attention_output", "query_key", "value_output", "adapter", "difference"),
+}
 PRODUCTS = {"query_key", "value_output"}
 """Maps that are products of thin factors: values that are 0 by construction are left out."""
 

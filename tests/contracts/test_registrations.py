@@ -18,7 +18,7 @@ from tests.examples import FORMATS, KINDS, NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_KINDS = {
-    *("heads", "layer_matrix", "recurrence", "registry", "thin_product", "walk"),
+    *("convolution_maps", "heads", "layer_matrix", "recurrence", "registry", "thin_product", "walk"),
     *("against_base", "differences", "kronecker", "whole_update"),
     *("feeding", "folding", "pooled", "tied"),
 }
@@ -26,6 +26,8 @@ PROMISED_KINDS = [
     "dense",
     "embedding",
     "kernel_matrix",
+    "conv_operator",
+    "conv_symbol",
     "query",
     "key",
     "value",
@@ -52,7 +54,7 @@ def test_every_file_of_the_layers_registers_what_it_publishes(file):
 
 
 def test_every_promised_kind_has_an_example():
-    found = {layer.kind for example in KINDS for layer in layers_of(example.module).values()}
+    found = {layer.kind for example in KINDS for layer in layers_of(example.module, example.input_shape).values()}
     assert found == set(PROMISED_KINDS)
 
 

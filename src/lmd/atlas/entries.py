@@ -18,7 +18,9 @@ def entry(layer: LayerMatrix, factors: Factors, findings: list[Finding]) -> dict
     measured = {key: json_number(getattr(factors, key)) for key in _MEASURED}
     endless = [key for key in _MEASURED if measured[key] is None and getattr(factors, key) is not None]
     reason = f"beyond the range of float64: {', '.join(endless)}" if endless else ""
-    head = {**_described(layer), "rank": factors.rank, "method": factors.method, "inner": factors.inner, **measured}
+    # a symbol has blocks in the basis of waves only, which the layer's matrix does not show
+    described = {**_described(layer), "groups": factors.groups}
+    head = {**described, "rank": factors.rank, "method": factors.method, "inner": factors.inner, **measured}
     return {**head, "failed": False, "reason": reason, "findings": findings_entry(findings)}
 
 

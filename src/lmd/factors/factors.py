@@ -42,7 +42,7 @@ class Factors:
         layer: name of the layer matrix.
         kind: its kind.
         shape: ``(out, in)``.
-        groups: number of diagonal blocks of the map.
+        groups: number of diagonal blocks of the map; of the symbol of a convolution in the basis of waves.
         U: ``(out, rank)``, left singular vectors in columns: where the layer writes.
         S: ``(rank,)``, descending.
         Vh: ``(rank, in)``, right singular vectors in rows: what the layer reads. The entry of largest magnitude of

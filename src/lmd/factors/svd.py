@@ -9,10 +9,12 @@ from jaxtyping import Shaped
 from torch import Generator, Tensor
 
 from lmd.factors.blocks import block_svd
+from lmd.factors.convolutions import fits_dense, operator_factors, symbol_factors
 from lmd.factors.factors import Factors
 from lmd.factors.kronecker import kronecker_factors
 from lmd.factors.products import thin_product_factors
 from lmd.factors.rank import Wish
+from lmd.layers.convolution_maps import ConvolutionOperator, ConvolutionSymbol
 from lmd.layers.kronecker import KroneckerProduct
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.thin_product import ThinProduct
@@ -20,6 +22,7 @@ from lmd.linalg.panels import Operator, PanelMatrix, TensorPanels, safe_scale
 from lmd.linalg.randomised import randomised_triples, remainder_bound, remainder_from_spectrum
 from lmd.linalg.spectrum import Spectrum, lapack_error, scan
 from lmd.linalg.triples import Defects, Triples, all_triples, defects_of, leading_triples
+from lmd.sources.loaders import Held
 
 __all__ = ["factors_of", "randomised_factors"]
 
@@ -117,6 +120,20 @@ def _from_thin_product(layer: ThinProduct, wish: Wish, generator: Generator | No
 @_by_structure.register
 def _from_kronecker_product(layer: KroneckerProduct, wish: Wish, generator: Generator | None) -> Factors:
     return kronecker_factors(layer, wish)
+
+
+@_by_structure.register
+def _from_operator(layer: ConvolutionOperator, wish: Wish, generator: Generator | None) -> Factors:
+    if fits_dense(layer):
+        return _by_structure(
+            LayerMatrix(layer.name, layer.kind, layer.shape, Held(layer.name, layer.load())), wish, generator
+        )
+    return operator_factors(layer, wish, generator or Generator().manual_seed(_SEED))
+
+
+@_by_structure.register
+def _from_symbol(layer: ConvolutionSymbol, wish: Wish, generator: Generator | None) -> Factors:
+    return symbol_factors(layer, wish)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,9 +12,21 @@ from lmd.findings.quantity import Measured
 from lmd.linalg.first_order import value_and_error
 from lmd.linalg.gaussian import gaussian_product_spectrum, gaussian_spectrum
 
-__all__ = ["NO_BASELINE", "baseline_spectrum", "counted", "counted_each", "measured", "spectrum_of"]
+__all__ = [
+    "NO_SPECTRUM",
+    "baseline_spectrum",
+    "counted",
+    "counted_each",
+    "leading_value",
+    "measured",
+    "no_baseline",
+    "spectrum_of",
+]
 
-NO_BASELINE = "a diagonal map has no random-matrix baseline"
+_NO_BASELINE = {
+    "diagonal": "a diagonal map has no random-matrix baseline",
+    "conv_operator": "no random matrix is a convolution; a random kernel stands beside the operator norm",
+}
 NO_SPECTRUM = "only the leading singular values are known"
 
 
@@ -30,15 +42,32 @@ def spectrum_of(factors: Factors) -> tuple[Tensor, Tensor]:
 
 
 def baseline_spectrum(factors: Factors) -> Tensor | None:
-    """Singular values of a random map of the layer's form and Frobenius norm; None for a diagonal map.
+    """Singular values of a random map of the layer's form and Frobenius norm; None where ``no_baseline`` says why.
 
     Marchenko-Pastur quantiles; for a product of thin factors one seeded draw of a product of Gaussian factors.
     """
-    if factors.kind == "diagonal" or (factors.kind == "difference" and 1 < factors.groups == max(factors.shape)):
+    if no_baseline(factors):
         return None
     if factors.inner:
         return gaussian_product_spectrum(factors.shape, factors.inner, factors.frobenius_norm)
     return gaussian_spectrum(factors.shape, factors.frobenius_norm, groups=factors.groups)
+
+
+def no_baseline(factors: Factors) -> str:
+    """Why there is no random map of the layer's form; '' if there is."""
+    diagonal = factors.kind == "difference" and 1 < factors.groups == max(factors.shape)
+    return _NO_BASELINE.get("diagonal" if diagonal else factors.kind, "")
+
+
+def leading_value(factors: Factors) -> float:
+    """The largest singular value found, where not all are known.
+
+    Raises:
+        InapplicableError: none was asked for.
+    """
+    if factors.rank == 0:
+        raise InapplicableError("no singular values were asked for")
+    return factors.S[0].item()
 
 
 def measured(factors: Factors, function: Callable[[Tensor], Tensor], baseline: Tensor | None) -> Measured:
@@ -47,7 +76,7 @@ def measured(factors: Factors, function: Callable[[Tensor], Tensor], baseline: T
     value, inherited = value_and_error(function, S, error)
     if not isfinite(value):
         return Measured(None, _number(function, baseline), reason=_undefined(S))
-    reason = NO_BASELINE if baseline is None else ""
+    reason = no_baseline(factors) if baseline is None else ""
     return Measured(value, _number(function, baseline), inherited, reason=reason)
 
 
@@ -63,7 +92,7 @@ def counted_each(
     S, error = spectrum_of(factors)
     values = function(S)
     moved = [function((S + sign * error).clamp(min=0)) for sign in (-1, 1)]
-    reason = NO_BASELINE if baseline is None else ""
+    reason = no_baseline(factors) if baseline is None else ""
     bases = [None] * len(values) if baseline is None else function(baseline)
     return tuple(
         Measured(value, base, float(max(abs(m - value) for m in others)), reason=reason)

@@ -1,17 +1,29 @@
-"""Convolutions as kernel matrices: the map from one patch of the input to one position of the output."""
+"""Convolutions: one patch to one position, whole inputs of one size, and periodic ones."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from math import prod
+from typing import Any
 
 from torch import Tensor
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from lmd.layers.convolution_maps import ConvolutionOperator, ConvolutionSymbol
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import join, register
+from lmd.linalg.convolution import Convolution
+from lmd.linalg.symbol import block_cost
+from lmd.sources.loaders import Loader
 from lmd.sources.network import Network
 
 __all__ = ["convolution", "transposed_convolution"]
+
+_FREQUENCIES = {1: 64, 2: 16, 3: 8}
+"""Along each axis, by their number."""
+_FEWEST = 4
+_SYMBOL_BUDGET = 2e10
+"""Multiplications that the values of a symbol may take: some seconds of one core."""
 
 
 def _kernel_blocks(weight: Tensor, *, groups: int) -> Tensor:
@@ -26,31 +38,157 @@ def _transposed_kernel_blocks(weight: Tensor, *, groups: int) -> Tensor:
 
 @register
 def convolution(module: _ConvNd, path: str, network: Network) -> Iterator[LayerMatrix]:
-    """``(out, in * k)``, columns ordered as ``torch.nn.functional.unfold`` orders patches.
+    """``(out, in * k)``, columns ordered as ``torch.nn.functional.unfold`` orders patches; operator and symbol.
 
     A grouped kernel is block-diagonal: each group of outputs reads its own inputs only. Stride and dilation choose the
-    patches and leave the kernel matrix as it is.
+    patches and leave the kernel matrix as it is. The operator is given where the size of the input is known, the symbol
+    always, both only where they are another map than the kernel matrix.
     """
-    groups, size = module.groups, prod(module.kernel_size)
-    shape = (module.out_channels, module.in_channels * size)
-    form = partial(_kernel_blocks, groups=groups)
-    yield LayerMatrix(
-        path or "weight", "kernel_matrix", shape, network.loader(join(path, "weight")), form, groups, note=_note(module)
-    )
+    yield from _rows(module, path, network, partial(_kernel_blocks, groups=module.groups))
 
 
 @register
 def transposed_convolution(module: _ConvTransposeNd, path: str, network: Network) -> Iterator[LayerMatrix]:
     """``(out, in * k)`` on patches of the zero-stuffed input, the kernel flipped as the transposition asks."""
-    groups, size = module.groups, prod(module.kernel_size)
-    shape = (module.out_channels, module.in_channels * size)
-    form = partial(_transposed_kernel_blocks, groups=groups)
-    note = f"transposed; {_note(module)}"
-    loader = network.loader(join(path, "weight"))
-    yield LayerMatrix(path or "weight", "kernel_matrix", shape, loader, form, groups, note=note)
+    yield from _rows(module, path, network, partial(_transposed_kernel_blocks, groups=module.groups))
 
 
-def _note(module: _ConvNd) -> str:
-    size = " x ".join(map(str, module.kernel_size))
-    groups = f", {module.groups} groups" if module.groups > 1 else ""
-    return f"kernel {size}{groups}; one patch to one position, not the operator on a whole input"
+def _rows(module: _ConvNd, path: str, network: Network, form: Any) -> Iterator[LayerMatrix]:
+    loader, geometry = network.loader(join(path, "weight")), _geometry(module)
+    size = network.input_sizes.get(path)
+    coarse = _frequencies(geometry)
+    notes = [*_notes(geometry), _note_of_parts(geometry, size, coarse)]
+    if path in network.readings:
+        notes.append("stride, dilation and padding are in no checkpoint: stride 1 and dilation 1 were assumed")
+    shape = (module.out_channels, module.in_channels * prod(geometry.kernel_size))
+    kernel = LayerMatrix(
+        path or "weight", "kernel_matrix", shape, loader, form, module.groups, note="; ".join(filter(None, notes))
+    )
+    yield kernel
+    if network.wishes.parts and not _is_linear_on_patches(geometry):
+        yield from _parts(kernel.name, path, loader, geometry, size, coarse)
+
+
+def _parts(
+    kernel: str,
+    path: str,
+    loader: Loader,
+    geometry: Convolution,
+    size: tuple[int, ...] | None,
+    coarse: tuple[int, ...] | None,
+) -> Iterator[LayerMatrix]:
+    if size is not None:
+        yield ConvolutionOperator(
+            join(path, "operator"),
+            "conv_operator",
+            geometry.shape(size),
+            loader,
+            view_of=kernel,
+            note=f"on inputs of {_sizes(size)}, {_padding(geometry)}",
+            geometry=geometry,
+            size=size,
+        )
+    if coarse is not None:
+        torus = tuple(n * s for n, s in zip(coarse, geometry.stride, strict=True))
+        periodic, entering = _periodic(geometry), coarse if geometry.transposed else torus
+        yield ConvolutionSymbol(
+            join(path, "symbol"),
+            "conv_symbol",
+            periodic.shape(entering),
+            loader,
+            view_of=kernel,
+            note=f"on a torus of {_sizes(torus)}: {_sizes(coarse)} frequencies",
+            geometry=periodic,
+            size=entering,
+            coarse=coarse,
+        )
+
+
+def _geometry(module: _ConvNd) -> Convolution:
+    mode: Any = module.padding_mode
+    if isinstance(module.padding, str):
+        pads = tuple(_same(d * (k - 1)) if module.padding == "same" else (0, 0) for k, d in _reach(module))
+    else:
+        pads = tuple((n, n) for n in module.padding)
+    return Convolution(
+        (module.out_channels, module.in_channels),
+        tuple(module.kernel_size),
+        tuple(module.stride),
+        tuple(module.dilation),
+        pads,
+        mode,
+        module.groups,
+        module.transposed,
+        tuple(module.output_padding) if module.transposed else (),
+    )
+
+
+def _reach(module: _ConvNd) -> Iterator[tuple[int, int]]:
+    return zip(module.kernel_size, module.dilation, strict=True)
+
+
+def _same(total: int) -> tuple[int, int]:
+    # an odd one goes to the end, as in torch
+    return total // 2, total - total // 2
+
+
+def _periodic(geometry: Convolution) -> Convolution:
+    """The same on a torus: as many outputs as the stride leaves, in the same places."""
+    pads = tuple(
+        (before, e - s - before)
+        for (before, _), e, s in zip(geometry.pads, geometry.extent, geometry.stride, strict=True)
+    )
+    return replace(geometry, pads=pads, mode="circular", output_padding=())
+
+
+def _is_linear_on_patches(geometry: Convolution) -> bool:
+    """Whether patches neither overlap nor reach over the edge, so that the map is the kernel matrix on each of them."""
+    alone = all(s >= e for s, e in zip(geometry.stride, geometry.extent, strict=True))
+    inside = not any(n for pair in geometry.pads for n in pair) or (
+        _is_pointwise(geometry) and geometry.mode == "zeros"
+    )
+    return alone and inside and (not geometry.transposed or _is_pointwise(geometry))
+
+
+def _is_pointwise(geometry: Convolution) -> bool:
+    return prod(geometry.kernel_size) == 1
+
+
+def _frequencies(geometry: Convolution) -> tuple[int, ...] | None:
+    """Frequencies along each axis that the budget allows and the kernel needs; None if it allows too few."""
+    count = _FREQUENCIES[geometry.dimensions]
+    while count < 2 * max(geometry.kernel_size):
+        count *= 2
+    while count >= _FEWEST:
+        coarse = tuple(max(1, count // s) for s in geometry.stride)
+        if prod(coarse) / 2 * block_cost(geometry) <= _SYMBOL_BUDGET:
+            return coarse
+        count //= 2
+    return None
+
+
+def _notes(geometry: Convolution) -> Iterator[str]:
+    groups = f", {geometry.groups} groups" if geometry.groups > 1 else ""
+    if geometry.transposed:
+        yield "transposed"
+    yield f"kernel {_sizes(geometry.kernel_size)}{groups}; one patch to one position, not the operator on a whole input"
+
+
+def _note_of_parts(geometry: Convolution, size: tuple[int, ...] | None, coarse: tuple[int, ...] | None) -> str:
+    if _is_linear_on_patches(geometry):
+        return "patches do not overlap: a Linear on each of them, the operator has its singular values once per patch"
+    said = [] if coarse is not None else ["its symbol would take too long"]
+    if size is None:
+        said.append("the operator needs the size of the input: --input-shape, for a network that can be called")
+    return "; ".join(said)
+
+
+def _sizes(numbers: tuple[int, ...]) -> str:
+    return " x ".join(map(str, numbers))
+
+
+def _padding(geometry: Convolution) -> str:
+    if not any(n for pair in geometry.pads for n in pair):
+        return "without padding"
+    sides = ", ".join(str(a) if a == b else f"{a} and {b}" for a, b in geometry.pads)
+    return f"padding {sides} ({geometry.mode})"

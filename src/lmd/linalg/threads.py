@@ -6,9 +6,10 @@ from functools import cache
 from threading import RLock
 
 import scipy.linalg.lapack  # noqa: F401 - its library must be loaded before the controller looks for libraries
+import torch
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["fitting_threads"]
+__all__ = ["fitting_threads", "torch_threads"]
 
 _SMALL_SIDE = 256
 _ALONE = RLock()
@@ -31,3 +32,16 @@ def fitting_threads(shape: tuple[int, int]) -> Iterator[None]:
             return
         with _controller().limit(limits=1, user_api="blas"):
             yield
+
+
+@contextmanager
+def torch_threads(*, one: bool) -> Iterator[None]:
+    """One thread for torch's own loops, if asked for: on a busy machine several wait longer than they work."""
+    with _ALONE:
+        before = torch.get_num_threads()
+        try:
+            if one:
+                torch.set_num_threads(1)
+            yield
+        finally:
+            torch.set_num_threads(before)

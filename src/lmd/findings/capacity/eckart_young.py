@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, analysis
-from lmd.findings.measure import NO_BASELINE, baseline_spectrum, spectrum_of
+from lmd.findings.measure import baseline_spectrum, no_baseline, spectrum_of
 from lmd.findings.quantity import Measured, quantity
 from lmd.linalg.scaled_norm import scaled_norm
 
@@ -38,7 +38,7 @@ def eckart_young(factors: Factors) -> EckartYoung:
         _curve(S),
         None if base is None else _curve(base),
         2 * scaled_norm(error).item() / norm,
-        reason=NO_BASELINE if base is None else "",
+        reason=no_baseline(factors) if base is None else "",
     )
     return EckartYoung(layer=factors.layer, eckart_young=curve)
 

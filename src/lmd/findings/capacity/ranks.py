@@ -8,8 +8,17 @@ from torch import Tensor
 
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, analysis
-from lmd.findings.measure import baseline_spectrum, counted, counted_each, measured, spectrum_of
-from lmd.findings.quantity import Measured, quantity
+from lmd.findings.measure import (
+    NO_SPECTRUM,
+    baseline_spectrum,
+    counted,
+    counted_each,
+    leading_value,
+    measured,
+    no_baseline,
+    spectrum_of,
+)
+from lmd.findings.quantity import Measured, quantities_of, quantity
 
 __all__ = ["Ranks", "ranks"]
 
@@ -72,8 +81,13 @@ class Ranks(Finding):
 
 @analysis
 def ranks(factors: Factors) -> Ranks:
-    """Ranks of one layer against a random layer of the same shape."""
+    """Ranks of one layer against a random layer of the same shape.
+
+    Where only leading values are known: the stable rank, from above.
+    """
     base = baseline_spectrum(factors)
+    if factors.spectrum is None:
+        return _leading(factors, base)
     _, error = spectrum_of(factors)
     tolerance = max(factors.shape) * torch.finfo(torch.float64).eps
     drowned = error[-1].item() if error.numel() else 0.0
@@ -89,6 +103,17 @@ def ranks(factors: Factors) -> Ranks:
         rank_99=rank_99,
         rank_99_9=rank_99_9,
     )
+
+
+def _leading(factors: Factors, base: Tensor | None) -> Ranks:
+    absent = {q.key: Measured(None, reason=NO_SPECTRUM) for q in quantities_of(Ranks)}
+    largest = leading_value(factors)
+    if largest == 0:
+        return Ranks(layer=factors.layer, **{**absent, "stable_rank": Measured(None, reason="undefined for zero")})
+    value = (factors.frobenius_norm / largest) ** 2
+    error = 2 * value * factors.residual / largest
+    stable = Measured(value, None if base is None else _stable(base).item(), error, "upper", no_baseline(factors))
+    return Ranks(layer=factors.layer, **{**absent, "stable_rank": stable})
 
 
 def _numerical(S: Tensor, *, tolerance: float, floor: float) -> int:

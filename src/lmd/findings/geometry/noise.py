@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, NotApplicable, analysis
-from lmd.findings.measure import NO_BASELINE, baseline_spectrum, counted, spectrum_of
+from lmd.findings.measure import baseline_spectrum, counted, no_baseline, spectrum_of
 from lmd.findings.quantity import Measured, quantity
 from lmd.linalg.gaussian import gaussian_edge
 from lmd.linalg.scaled_norm import scaled_norm
@@ -40,7 +40,7 @@ def noise(factors: Factors) -> Noise | NotApplicable:
     """
     base = baseline_spectrum(factors)
     if base is None:
-        return NotApplicable(layer=factors.layer, analysis="noise", reason=NO_BASELINE)
+        return NotApplicable(layer=factors.layer, analysis="noise", reason=no_baseline(factors))
     S, error = spectrum_of(factors)
     edge = (
         base[0].item() if factors.inner else gaussian_edge(factors.shape, factors.frobenius_norm, groups=factors.groups)

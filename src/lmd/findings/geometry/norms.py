@@ -6,11 +6,14 @@ from torch import Tensor
 
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, analysis
-from lmd.findings.measure import baseline_spectrum, measured, spectrum_of
+from lmd.findings.measure import NO_SPECTRUM, baseline_spectrum, leading_value, measured, no_baseline, spectrum_of
 from lmd.findings.quantity import Measured, quantity
 from lmd.linalg.scaled_norm import scaled_norm
 
 __all__ = ["Norms", "norms"]
+
+_ROUNDING = 1e-13
+"""Relative error of a Frobenius norm that was not summed from singular values, with a margin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,8 +48,13 @@ class Norms(Finding):
 
 @analysis
 def norms(factors: Factors) -> Norms:
-    """Norms of one layer against a random layer of the same shape and Frobenius norm."""
+    """Norms of one layer against a random layer of the same shape and Frobenius norm.
+
+    Where only leading values are known: the Frobenius norm, and the spectral norm from below.
+    """
     base = baseline_spectrum(factors)
+    if factors.spectrum is None:
+        return _leading(factors, base)
     return Norms(
         layer=factors.layer,
         spectral_norm=measured(factors, _largest, base),
@@ -54,6 +62,19 @@ def norms(factors: Factors) -> Norms:
         nuclear_norm=measured(factors, _nuclear, base),
         smallest_gain=measured(factors, _smallest, base),
         condition_number=_condition(factors, base),
+    )
+
+
+def _leading(factors: Factors, base: Tensor | None) -> Norms:
+    reason, norm, absent = no_baseline(factors), factors.frobenius_norm, Measured(None, reason=NO_SPECTRUM)
+    largest = None if base is None else base[0].item()
+    return Norms(
+        layer=factors.layer,
+        spectral_norm=Measured(leading_value(factors), largest, factors.residual, "lower", reason),
+        frobenius_norm=Measured(norm, None if base is None else norm, _ROUNDING * norm, reason=reason),
+        nuclear_norm=absent,
+        smallest_gain=absent,
+        condition_number=absent,
     )
 
 

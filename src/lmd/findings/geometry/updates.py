@@ -9,7 +9,7 @@ from torch import Tensor
 from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import Finding, InapplicableError, analysis
-from lmd.findings.measure import NO_BASELINE, baseline_spectrum, spectrum_of
+from lmd.findings.measure import baseline_spectrum, no_baseline, spectrum_of
 from lmd.findings.quantity import Measured, quantity
 from lmd.layers.against_base import AgainstBase
 
@@ -68,7 +68,7 @@ def updates(factors: Factors, layer: AgainstBase) -> Updates:
     spectral = _quotient(S[0].item(), error[0].item(), S_base[0].item(), error_base[0].item())
     random = baseline_spectrum(factors)
     edge = None if random is None else random[0].item() / S_base[0].item()
-    reason = NO_BASELINE if random is None else ""
+    reason = no_baseline(factors) if random is None else ""
     k = _shared(factors, base)
     out, inn = layer.shape
     return Updates(
