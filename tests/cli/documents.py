@@ -7,7 +7,19 @@ from typing import Any
 __all__ = ["check_document", "strict_json"]
 
 STATUS = {"decomposed", "vector", "buffer", "tied", "optimiser", "unsupported", "failed"}
-KINDS = {"dense", "embedding", "kernel_matrix", "conv_operator", "conv_symbol", "query", "key", "value", "attention_output", "gate", "diagonal"}
+KINDS = {
+    "dense",
+    "embedding",
+    "kernel_matrix",
+    "conv_operator",
+    "conv_symbol",
+    "query",
+    "key",
+    "value",
+    "attention_output",
+    "gate",
+    "diagonal",
+}
 
 
 def _refuse(word: str) -> None:

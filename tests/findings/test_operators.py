@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from benchmarks.convolutions import RESNET20, resnet20
 from torch import nn
 
-from benchmarks.convolutions import RESNET20, resnet20
 from lmd.atlas.atlas import Atlas
 from lmd.pipeline.decompose import decompose
 
