@@ -22,7 +22,7 @@ __all__ = ["convolution", "transposed_convolution"]
 _FREQUENCIES = {1: 64, 2: 16, 3: 8}
 """Along each axis, by their number."""
 _FEWEST = 4
-_SYMBOL_BUDGET = 2e10
+_SYMBOL_BUDGET = 4e10
 """Multiplications that the values of a symbol may take: some seconds of one core."""
 
 
