@@ -53,7 +53,8 @@ def record_of(task: LayerTask) -> LayerRecord:
         return LayerRecord(unpaired_entry(layer, layer.reason), Kept({}))
     generator = torch.Generator().manual_seed(task.options.seed + crc32(layer.name.encode()))
     try:
-        with fitting_threads(layer.shape):
+        # the factors of a product are as small as its rank
+        with fitting_threads((layer.full_rank, max(layer.shape))):
             factors = factors_of(layer, generator=generator, **task.options.truncation(layer.full_rank))
         findings = list(_findings(layer, factors, task.activations))
         return LayerRecord(entry(layer, factors, findings), Kept(arrays_to_keep(factors, findings)))

@@ -58,7 +58,8 @@ def test_what_the_rules_are_sure_of_is_right(name, ending, tmp_path):
         torch.save(state, path)
     else:
         save_file(state, path)
-    live = {row.name: row for row in walk(from_module(model)).layers}
+    # how many heads there are is not in a bare file
+    live = {row.name: row for row in walk(from_module(model)).layers if row.view_of is None}
     bare = {row.name: row for row in walk(open_network(path)).layers}
     assert set(live) <= set(bare)
     wrong = [n for n, row in live.items() if (bare[n].kind, bare[n].shape) != (row.kind, row.shape)]

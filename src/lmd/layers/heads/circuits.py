@@ -32,7 +32,6 @@ class Attention:
         heads: how many, how wide.
         rotary: its positions, None without rotary ones.
         norms: of query and key, None without.
-        gated: whether each head's output is multiplied by a gate.
     """
 
     path: str

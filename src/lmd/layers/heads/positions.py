@@ -64,7 +64,8 @@ def rotary_of(module: nn.Module, path: str, settings: Settings, heads: Heads, ne
 
 
 def _applies(settings: Settings) -> bool:
-    switched_off = settings.own.get("use_rope") is False or settings.value("alibi") is True
+    # some families keep a 0 there instead of False
+    switched_off = settings.own.get("use_rope", True) in (False, 0) or settings.value("alibi") is True
     return not switched_off and not any(word in settings.path.lower() for word in _CROSS)
 
 
