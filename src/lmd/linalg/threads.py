@@ -18,9 +18,9 @@ def _controller() -> ThreadpoolController:
 
 
 @contextmanager
-def fitting_threads(shape: tuple[int, int]) -> Iterator[None]:
-    """One BLAS thread while a matrix whose smaller side is below 256 is decomposed; else as many as set."""
-    if min(shape) >= _SMALL_SIDE:
+def fitting_threads(shape: tuple[int, int], *, small: int = _SMALL_SIDE) -> Iterator[None]:
+    """One BLAS thread while a matrix whose smaller side is below ``small`` is decomposed; else as many as set."""
+    if min(shape) >= small:
         yield
         return
     with _controller().limit(limits=1, user_api="blas"):
