@@ -21,13 +21,13 @@ def _controller() -> ThreadpoolController:
 
 
 @contextmanager
-def fitting_threads(shape: tuple[int, int]) -> Iterator[None]:
-    """One BLAS thread while a matrix whose smaller side is below 256 is decomposed; else as many as set.
+def fitting_threads(shape: tuple[int, int], small: int = _SMALL_SIDE) -> Iterator[None]:
+    """One BLAS thread while a matrix whose smaller side is below ``small`` is worked on; else as many as set.
 
     The number is the process's, not the thread's, and the last bits depend on it: one thread at a time is let in.
     """
     with _ALONE:
-        if min(shape) >= _SMALL_SIDE:
+        if min(shape) >= small:
             yield
             return
         with _controller().limit(limits=1, user_api="blas"):
