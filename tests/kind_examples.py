@@ -301,7 +301,7 @@ MORE_KINDS: list[Example] = [
     Example(
         "state-space mixer",
         seeded(Mixer),
-        ("A", "D", "in_proj", "conv1d", "x_proj", "dt_proj", "out_proj"),
+        ("A", "D", "in_proj", "conv1d", "conv1d.symbol", "x_proj", "dt_proj", "out_proj"),
         mixer,
     ),
     Example("graph convolution", seeded(GraphConvolution), ("lin",), graph_convolution),

@@ -3,14 +3,20 @@
 import inspect
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import torch
+from safetensors.torch import save_file
+
+from lmd.activations.input_sizes import input_sizes
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import Kind, kind_of, registered, remaining
 from lmd.layers.walk import walk
+from lmd.sources.network import Network
+from lmd.sources.open_network import open_network
 from lmd.sources.torch_module import from_module
-from lmd.testing import Example
 from tests.examples import KINDS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/layer-kinds.md"
@@ -34,8 +40,8 @@ def table() -> str:
     """One line for each registered function, in the order of the files."""
     functions = registered()
     shown = {function: Shown() for function in functions}
-    for example in KINDS:
-        for function, rows in _given(example):
+    for network in _networks():
+        for function, rows in _given(network):
             shown[function].kinds.update(dict.fromkeys(row.kind for row in rows))
             shown[function].rows = shown[function].rows or rows
     lines = (_line(function, functions[function], shown[function]) for function in sorted(functions, key=_place))
@@ -46,10 +52,20 @@ def _place(function: Kind) -> tuple[str, int]:
     return function.__module__, inspect.getsourcelines(function)[1]
 
 
-def _given(example: Example) -> Iterator[tuple[Kind, list[LayerMatrix]]]:
-    network = from_module(example.module)
+def _networks() -> Iterator[Network]:
+    for example in KINDS:
+        sizes = input_sizes(from_module(example.module), None, example.input_shape)
+        yield replace(from_module(example.module), input_sizes=sizes)
+    with TemporaryDirectory() as folder:
+        factors = {"fc.lora_A.weight": torch.ones(2, 6), "fc.lora_B.weight": torch.ones(4, 2)}
+        save_file(factors, f"{folder}/adapter_model.safetensors")
+        yield open_network(folder)
+
+
+def _given(network: Network) -> Iterator[tuple[Kind, list[LayerMatrix]]]:
     found = {row.name: row for row in walk(network).layers}
-    for path, module in example.module.named_modules():
+    for place, module in network.skeleton.named_modules():
+        path = network.names.get(place, place)
         function = kind_of(module)
         if function in registered() and (rows := _known(function(module, path, network), found)):
             yield function, rows

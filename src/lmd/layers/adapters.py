@@ -34,6 +34,7 @@ class _Setting:
 
 
 def _stored(module: nn.Module) -> bool:
+    """The tensors of one adapter in a file: `lora_A`, `lora_B`, `lokr_w1`, `hada_w1_a` and so on."""
     return isinstance(module, AdapterSkeleton)
 
 
@@ -56,7 +57,7 @@ _CHILDREN = ("lora_A", "lora_embedding_A", "lokr_w1", "hada_w1_a")
 
 
 def _adapted(module: nn.Module) -> bool:
-    # peft's layers hold the layer they change and, for each adapter, its factors
+    """A module with the layer it changes, `base_layer`, and the factors of adapters, as peft's layers have them."""
     return "base_layer" in module._modules and any(child in module._modules for child in _CHILDREN)
 
 
