@@ -11,32 +11,10 @@ from torch.nn import functional
 from torch.nn.utils import prune
 
 from lmd.testing import Example
+from tests.kind_examples import MORE_KINDS
+from tests.seeds import data, linear_part, seeded
 
 Matrices = dict[str, Tensor]
-
-
-def seeded(build: Callable[[], nn.Module]) -> nn.Module:
-    """A module whose every parameter and buffer of floats is random, so that no law holds by accident."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
-        module = build()
-        with torch.no_grad():
-            for tensor in module.parameters():
-                tensor.copy_(torch.randn_like(tensor) * (0.5 if tensor.ndim > 1 else 1.0))
-            for name, tensor in module.named_buffers():
-                if name.endswith("running_var"):
-                    tensor.copy_(torch.rand_like(tensor) + 0.5)
-    return module.eval()
-
-
-def data(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(3))
-
-
-def linear_part(module: nn.Module, x: Tensor) -> Tensor:
-    """What a module does beyond its answer to nothing: its linear part, if it is affine."""
-    with torch.no_grad():
-        return module(x) - module(torch.zeros_like(x))
 
 
 def dense(module: nn.Module, matrices: Matrices) -> Iterator[tuple[Tensor, Tensor]]:
@@ -287,7 +265,7 @@ KINDS: list[Example] = [
     Example(
         "lstm with projection",
         seeded(lambda: nn.LSTM(3, 5, proj_size=2)),
-        (*gates("LSTM", "l0."), "l0.projection"),
+        (*gates("LSTM", "l0."), "l0.projection", *(f"l0.recurrent.{gate}" for gate in "ifgo")),
         lstm,
     ),
     Example("batch norm 1d", seeded(lambda: nn.BatchNorm1d(5)), WEIGHT, batch_norm),
@@ -309,6 +287,7 @@ KINDS: list[Example] = [
     ),
     Example("pruned", seeded(lambda: pruned(nn.Linear(5, 4))), WEIGHT, dense),
     Example("orthogonal", seeded(lambda: P.orthogonal(nn.Linear(4, 4))), WEIGHT, dense),
+    *MORE_KINDS,
 ]
 
 

@@ -8,12 +8,15 @@ from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import analyses
 from lmd.findings.quantity import quantities_of
+from lmd.layers.recurrence import RecurrentMatrix
+from lmd.sources.loaders import Held
 from lmd.testing import check_analysis
 
 GENERATOR = torch.Generator().manual_seed(0)
 W = torch.randn(6, 4, generator=GENERATOR)
 X = torch.randn(20, 4, generator=GENERATOR)
-GIVEN = {Factors: factors_of(W), Activations: Activations("layer", X, X @ W.T, None)}
+H = RecurrentMatrix("layer", "gate", (5, 5), Held("h", torch.randn(5, 5, generator=GENERATOR)))
+GIVEN = {Factors: factors_of(W), Activations: Activations("layer", X, X @ W.T, None), RecurrentMatrix: H}
 
 
 @pytest.mark.parametrize("name", list(analyses()))

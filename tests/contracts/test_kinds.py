@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from lmd.layers import registry
 from lmd.pipeline.decompose import decompose
 from lmd.testing import Example, check_kind
 from tests.examples import KINDS
@@ -17,9 +18,9 @@ def test_kind_keeps_its_contract(example: Example):
 class Owner(nn.Module):
     def __init__(self):
         super().__init__()
-        self.table = nn.Parameter(torch.randn(3, 4))
-        self.scale = nn.Parameter(torch.ones(()))
-        self.inner = nn.Bilinear(2, 3, 4)
+        self.table = nn.Parameter(torch.randn(3, 4, dtype=torch.complex64))
+        self.number = nn.Parameter(torch.ones(()))
+        self.shift = nn.Parameter(torch.ones(5))
 
 
 def test_a_matrix_nobody_claims_is_a_row_with_a_reason():
@@ -28,10 +29,16 @@ def test_a_matrix_nobody_claims_is_a_row_with_a_reason():
     assert coverage.accounted == 1.0
     assert coverage.decomposed == 0.0
     assert by_name["table"].status == "unsupported"
-    assert "Owner" in by_name["table"].reason
-    assert "torch.nn.modules.linear.Bilinear" in by_name["inner.weight"].reason
-    assert by_name["scale"].status == "vector"
-    assert by_name["inner.bias"].reason
+    assert "complex" in by_name["table"].reason
+    assert by_name["number"].status == "vector"
+    assert "Owner" in by_name["shift"].reason
+
+
+def test_a_matrix_no_kind_is_asked_about_is_a_row_with_a_reason(monkeypatch):
+    monkeypatch.setattr(registry, "_remainders", [])
+    coverage = decompose(nn.ParameterList([torch.randn(3, 4)])).coverage
+    assert [t.status for t in coverage.tensors] == ["unsupported"]
+    assert "ParameterList" in coverage.tensors[0].reason
 
 
 def test_tied_weights_are_decomposed_once_with_both_roles_named():

@@ -8,7 +8,7 @@ from lmd.layers.layer_matrix import LayerMatrix, transposed
 from lmd.layers.registry import join, register
 from lmd.sources.network import Network
 
-__all__ = ["embedding"]
+__all__ = ["embedding", "embedding_bag"]
 
 
 @register
@@ -17,4 +17,13 @@ def embedding(module: nn.Embedding, path: str, network: Network) -> Iterator[Lay
     loader = network.loader(join(path, "weight"))
     entries, width = loader.shape
     note = "columns are the entries' vectors"
+    yield LayerMatrix(path or "weight", "embedding", (width, entries), loader, transposed, note=note)
+
+
+@register
+def embedding_bag(module: nn.EmbeddingBag, path: str, network: Network) -> Iterator[LayerMatrix]:
+    """The map ``(dim, entries)`` from counts of entries to the sum of their vectors."""
+    loader = network.loader(join(path, "weight"))
+    entries, width = loader.shape
+    note = f"columns are the entries' vectors; a bag gives their {module.mode}"
     yield LayerMatrix(path or "weight", "embedding", (width, entries), loader, transposed, note=note)

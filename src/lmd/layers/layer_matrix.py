@@ -81,7 +81,7 @@ class LayerMatrix:
         axis = 0 if self.shape[0] >= self.shape[1] else 1
         elements = _PANEL_ELEMENTS if min(self.shape) < _LARGE_SIDE else _SMALL_PANEL_ELEMENTS
         step = max(1, elements // max(1, min(self.shape)))
-        if self.form in (as_stored, transposed) and self.groups == 1:
+        if self.form in (as_stored, transposed) and self.groups == 1 and len(self.loader.shape) == 2:
             stored_axis = axis if self.form is as_stored else 1 - axis
             for start in range(0, self.shape[axis], step):
                 length = min(step, self.shape[axis] - start)

@@ -45,7 +45,8 @@ def _normalises(module: nn.Module) -> bool:
     if isinstance(module, _OF_TORCH):
         return True
     own = dict(module.named_parameters(recurse=False))
-    named = type(module).__name__.lower().endswith("norm") and not isinstance(module, _NormBase)
+    word = type(module).__name__.lower()
+    named = (word.endswith("norm") or "rmsnorm" in word) and not isinstance(module, _NormBase)
     return named and set(own) <= {"weight", "bias"} and getattr(own.get("weight"), "ndim", 0) >= 1
 
 

@@ -2,11 +2,39 @@
 
 from dataclasses import dataclass
 
-from lmd.layers.layer_matrix import LayerMatrix
+import torch
+from jaxtyping import Float64
+from torch import Tensor
 
-__all__ = ["RecurrentMatrix"]
+from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.thin_product import ThinProduct
+from lmd.linalg.thin_products import product_error
+
+__all__ = ["RecurrentMatrix", "RecurrentProduct"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecurrentMatrix(LayerMatrix):
     """``W (n, n)``: what one step does to the state, before the nonlinearity."""
+
+    def step(self) -> tuple[Float64[Tensor, "states states"], float]:
+        """The matrix whose eigenvalues are those of the map, in float64, and what rounding has changed of its norm."""
+        return self.load().to(torch.float64), 0.0
+
+    @property
+    def states(self) -> int:
+        """Side of ``step``: the number of eigenvalues that are not 0 by construction."""
+        return self.full_rank
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecurrentProduct(ThinProduct, RecurrentMatrix):
+    """``W = L R (n, n)`` through a narrower state: a recurrent layer with a projection.
+
+    The eigenvalues of ``L R`` that are not 0 are those of ``R L``, which has the side of the projection.
+    """
+
+    def step(self) -> tuple[Float64[Tensor, "states states"], float]:
+        """``R L`` where that is smaller than ``L R``, and the rounding of the product."""
+        L, R = self.thin()
+        return (R @ L if self.inner < self.shape[0] else L @ R), product_error(L, R)

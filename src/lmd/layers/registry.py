@@ -8,18 +8,32 @@ from pkgutil import iter_modules
 from typing import TypeVar
 
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 import lmd.layers
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.sources.network import Network
 
-__all__ = ["Kind", "claims", "join", "load_kinds", "matrices_of", "register"]
+__all__ = [
+    "Kind",
+    "claims",
+    "join",
+    "kind_of",
+    "load_kinds",
+    "matrices_of",
+    "own_shapes",
+    "register",
+    "registered",
+    "remainder",
+    "remaining",
+]
 
 Kind = Callable[[nn.Module, str, Network], Iterable[LayerMatrix]]
 Predicate = Callable[[nn.Module], bool]
 K = TypeVar("K", bound=Callable[..., Iterable[LayerMatrix]])
 
 _claims: list[tuple[Predicate, Kind]] = []
+_remainders: list[Kind] = []
 
 
 @singledispatch
@@ -44,13 +58,39 @@ def claims(predicate: Predicate) -> Callable[[K], K]:
     return add
 
 
+def remainder(kind: K) -> K:
+    """Register a kind for the tensors a module owns and no other kind took; it may give rows of all of them."""
+    _remainders.append(kind)
+    return kind
+
+
+def kind_of(module: nn.Module) -> Kind:
+    """The function that gives the module's rows; for a module of no kind one that gives none."""
+    chosen = (kind for predicate, kind in _claims if predicate(module))
+    return next(chosen, _by_type.dispatch(type(module)))
+
+
+def registered() -> dict[Kind, str]:
+    """Every registered function, to what it takes: torch types, the predicate's words, or what others leave."""
+    load_kinds()
+    taken: dict[Kind, str] = {}
+    for of_type, kind in _by_type.registry.items():
+        if of_type is not object:
+            taken[kind] = of_type.__name__.lstrip("_")
+    for predicate, kind in _claims:
+        taken[kind] = " ".join((predicate.__doc__ or predicate.__name__.strip("_").replace("_", " ")).split())
+    return {**taken, **dict.fromkeys(_remainders, "what no other kind took")}
+
+
+def remaining(module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
+    """Rows of a module's own tensors, for those that no kind took."""
+    for kind in _remainders:
+        yield from kind(module, path, network)
+
+
 def matrices_of(module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
     """The layer matrices of one module, its children left out unless its kind takes them."""
-    for predicate, kind in _claims:
-        if predicate(module):
-            yield from kind(module, path, network)
-            return
-    yield from _by_type(module, path, network)
+    yield from kind_of(module)(module, path, network)
 
 
 @cache
@@ -65,3 +105,9 @@ def load_kinds() -> None:
 def join(path: str, part: str) -> str:
     """A dotted name; the root module has the empty path."""
     return f"{path}.{part}" if path else part
+
+
+def own_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shape of each parameter a module owns itself; complex ones and those without a shape yet are left out."""
+    own = module.named_parameters(recurse=False)
+    return {n: tuple(p.shape) for n, p in own if not isinstance(p, UninitializedParameter) and not p.is_complex()}

@@ -4,9 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
+from lmd.layers.folding import folded
 from lmd.layers.layer_matrix import LayerMatrix
-from lmd.layers.registry import load_kinds, matrices_of
+from lmd.layers.registry import Kind, load_kinds, matrices_of, remaining
+from lmd.layers.tied import other_roles
 from lmd.sources.network import Network
 from lmd.sources.reading import Reading
 
@@ -32,41 +35,37 @@ def walk(network: Network) -> Walk:
     layers: list[LayerMatrix] = []
     # a tied tensor is decomposed once, under its first name
     taken = {record.name for record in network.records if record.role == "tied"}
-    twins = _twins(network)
+    twins = other_roles(network)
     reasons: dict[str, str] = {}
     readings = {tensor: reading for reading in network.readings.values() for tensor in reading.roles.values()}
     for place, module in network.skeleton.named_modules():
         path = network.names.get(place, place)
-        fresh = (row for row in _rows(module, path, network) if not taken >= set(row.loader.tensors))
         own = network.readings.get(path)
-        rows = [_noted(row, own or readings.get(row.loader.tensors[0]), twins) for row in fresh]
-        layers.extend(rows)
-        taken.update(name for row in rows for name in row.loader.tensors)
-        reasons.update(_reasons(module, path, network, claimed=bool(rows)))
-    return Walk(tuple(layers), {name: reason for name, reason in reasons.items() if name not in taken})
+        claimed = False
+        for ask in (matrices_of, remaining):
+            fresh = [row for row in _rows(ask, module, path, network) if not taken >= set(row.loader.tensors)]
+            rows = [_noted(row, own or readings.get(row.loader.tensors[0]), twins) for row in fresh]
+            layers.extend(rows)
+            taken.update(name for row in rows for name in row.loader.tensors)
+            claimed |= bool(rows)
+        reasons.update(_reasons(module, path, network, claimed=claimed))
+    rows = folded(layers, network) if network.wishes.fold_norm else tuple(layers)
+    return Walk(rows, {name: reason for name, reason in reasons.items() if name not in taken})
 
 
-def _rows(module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
+def _rows(ask: Kind, module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
     try:
-        yield from matrices_of(module, path, network)
+        yield from ask(module, path, network)
     except KeyError:
         # the architecture names a tensor that the file leaves out, or that could not be read; its record says why
         return
-
-
-def _twins(network: Network) -> dict[str, list[str]]:
-    twins: dict[str, list[str]] = {}
-    for record in network.records:
-        if record.role == "tied":
-            twins.setdefault(record.tied_to, []).append(record.name)
-    return twins
 
 
 def _noted(row: LayerMatrix, reading: Reading | None, twins: Mapping[str, list[str]]) -> LayerMatrix:
     tied = ", ".join(twin for name in row.loader.tensors for twin in twins.get(name, ()))
     texts = (row.note, reading.reason if reading else "", f"tied: serves as {tied} too" if tied else "")
     note = "; ".join(text for text in texts if text)
-    if reading is None:
+    if reading is None or reading.kind == "raw":
         return replace(row, note=note)
     return replace(row, confidence=reading.confidence, alternatives=reading.alternatives, note=note)
 
@@ -77,8 +76,12 @@ def _reasons(module: nn.Module, path: str, network: Network, *, claimed: bool) -
     prefix = f"{path}." if path else ""
     kind = f"{type(module).__module__}.{type(module).__qualname__}"
     for name, tensor in module.named_parameters(recurse=False):
+        if isinstance(tensor, UninitializedParameter):
+            continue
         if "bias" in name and name not in {"bias_k", "bias_v"}:
             yield f"{prefix}{name}", "a bias: it shifts, it is no linear map"
+        elif tensor.is_complex():
+            yield f"{prefix}{name}", f"complex numbers; {kind} may use them as pairs of real ones, which no kind knows"
         elif tensor.ndim > 1 and claimed:
             yield f"{prefix}{name}", f"the layer kind for {kind} takes other tensors of it"
         elif tensor.ndim > 1:

@@ -95,6 +95,6 @@ def mapped_names(readings: Iterable[Reading], names: Collection[str]) -> set[str
     found: set[str] = set()
     for reading in readings:
         for role, name in reading.roles.items():
-            if "weight" in role and role not in ("weight_u",):
+            if reading.kind == "raw" or ("weight" in role and role not in ("weight_u",)):
                 found.update(effective.get(name, (name,)))
     return found & set(names)

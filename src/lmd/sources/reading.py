@@ -1,7 +1,7 @@
 """What a file's header says before any number is read. Needs no torch, so that ``lmd inspect`` starts at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Literal
 
@@ -55,6 +55,7 @@ class Reading:
         alternatives: other kinds the shapes allow, for ``--kind``.
         settings: arguments the module needs and its shapes do not tell (``groups``).
         reason: the evidence, in words.
+        shapes: role to shape, for modules that are known by the parameters they hold.
     """
 
     path: str
@@ -65,3 +66,4 @@ class Reading:
     alternatives: tuple[str, ...] = ()
     settings: Mapping[str, int] | None = None
     reason: str = ""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

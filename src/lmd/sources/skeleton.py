@@ -134,6 +134,15 @@ def _recurrent(reading: Reading) -> nn.Module:
     return layer(width, hidden, **options)
 
 
+def _raw(reading: Reading) -> nn.Module:
+    module = nn.Module()
+    for role, shape in reading.shapes.items():
+        # a name that torch refuses stays a tensor without a module
+        if role and not hasattr(module, role):
+            module.register_parameter(role, nn.Parameter(torch.empty(shape, device="meta"), requires_grad=False))
+    return module
+
+
 _BUILDERS = {
     "dense": _dense,
     "transposed_dense": _transposed_dense,
@@ -144,4 +153,5 @@ _BUILDERS = {
     "diagonal": _diagonal,
     "query": _attention,
     "gate": _recurrent,
+    "raw": _raw,
 }

@@ -17,6 +17,12 @@ class Module:
     path: str
     roles: Mapping[str, str]
     shapes: Mapping[str, tuple[int, ...]]
+    buffers: frozenset[str] = frozenset()
+
+    @property
+    def trained(self) -> dict[str, tuple[int, ...]]:
+        """Role to shape, without the buffers."""
+        return {role: shape for role, shape in self.shapes.items() if role not in self.buffers}
 
     @property
     def last(self) -> str:
@@ -46,4 +52,13 @@ def modules_of(records: Sequence[TensorRecord]) -> list[Module]:
     for name in shapes:
         path, _, last = name.rpartition(".")
         grouped.setdefault(path, {})[last] = name
-    return [Module(p, roles, {r: shapes[n] for r, n in roles.items()}) for p, roles in grouped.items()]
+    buffers = {r.name for r in records if r.role == "buffer"}
+    return [
+        Module(
+            path,
+            roles,
+            {role: shapes[name] for role, name in roles.items()},
+            frozenset(role for role, name in roles.items() if name in buffers),
+        )
+        for path, roles in grouped.items()
+    ]

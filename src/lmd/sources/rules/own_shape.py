@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from lmd.sources.reading import Confidence, Reading
 from lmd.sources.rules.module import Module
+from lmd.sources.rules.raw_tensors import raw_role
 
 __all__ = ["EMBEDDING", "by_own_shape"]
 
@@ -14,7 +15,7 @@ _NORM = re.compile(r"norm|(^|_)(ln|bn|gn|rms)(\d|_|$)", re.IGNORECASE)
 
 def by_own_shape(module: Module) -> Reading | None:
     """The first kind that fits, with ``guess`` for confidence where others fit as well; None without a weight."""
-    for rule in (_recurrent, _attention, _norm, _matrix, _kernel):
+    for rule in (_recurrent, _attention, _norm, _matrix, _kernel, _raw):
         reading = rule(module)
         if reading is not None:
             return reading
@@ -106,3 +107,10 @@ def _kernel(module: Module) -> Reading | None:
             )
             return replace(reading, settings={"groups": bias[0] // second})
     return _reading(module, "kernel_matrix", "guess", "first axis as outputs", "transposed_kernel_matrix")
+
+
+def _raw(module: Module) -> Reading | None:
+    held = {role: shape for role, shape in module.trained.items() if raw_role(role, shape) is not None}
+    if "weight" in module.shapes or not held:
+        return None
+    return Reading(module.path, "raw", {role: module.roles[role] for role in held}, confidence="guess", shapes=held)

@@ -1,0 +1,76 @@
+"""Normalisation folded into the layer beside it: ``W diag(gain)`` or ``diag(gain) W``."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from lmd.layers.feeding import Feeds, feeds_of
+from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.pooled import as_computed
+from lmd.layers.recurrence import RecurrentMatrix
+from lmd.layers.thin_product import ThinProduct
+from lmd.sources.loaders import Combined
+from lmd.sources.network import Network
+
+__all__ = ["folded"]
+
+_FOLDABLE = ("dense", "kernel_matrix", "query", "key", "value", "query_key", "value_output", "expert")
+_UNKNOWN = "no normalisation folded: none is certain to stand beside it"
+Form = Callable[[Tensor], Tensor]
+
+
+def folded(layers: Sequence[LayerMatrix], network: Network) -> tuple[LayerMatrix, ...]:
+    """Each layer that a normalisation certainly feeds, times its gain; the note says which one, or that none is."""
+    norms = {row.name: row for row in layers if row.kind == "diagonal" and row.view_of is None}
+    feeds = feeds_of(network, norms)
+    return tuple(_folded(row, feeds, norms) for row in layers)
+
+
+def _folded(row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix]) -> LayerMatrix:
+    if row.kind not in _FOLDABLE or isinstance(row, RecurrentMatrix):
+        return row
+    tensor = row.loader.tensors[0]
+    before, behind = norms.get(feeds.norm_before(tensor) or ""), norms.get(feeds.norm_behind(tensor) or "")
+    if before is not None and _divides(before.shape[0], row.shape[1]):
+        return _times(row, before, behind=False)
+    if behind is not None and behind.shape[0] == row.shape[0] and not isinstance(row, ThinProduct):
+        return _times(row, behind, behind=True)
+    return replace(row, note="; ".join(text for text in (row.note, _UNKNOWN) if text))
+
+
+def _divides(width: int, columns: int) -> bool:
+    return columns % width == 0
+
+
+def _times(row: LayerMatrix, norm: LayerMatrix, *, behind: bool) -> LayerMatrix:
+    place = "behind" if behind else "before"
+    note = "; ".join(text for text in (row.note, f"times the gain of {norm.name}, folded in from {place}") if text)
+    if isinstance(row, ThinProduct):
+        both = row.kind == "query_key"
+        function: Form = partial(_scaled_factors, form=row.form, gain=norm.form, out=row.shape[0], both=both)
+        size = row.loader.shape
+    else:
+        out, inn = row.shape
+        size = (row.groups, out // row.groups, inn // row.groups)
+        function = partial(_scaled, form=row.form, gain=norm.form, size=size, behind=behind)
+    return replace(row, loader=Combined(function, (row.loader, norm.loader), size), form=as_computed, note=note)
+
+
+def _scaled(
+    weight: Tensor, norm: Tensor, *, form: Form, gain: Form, size: tuple[int, int, int], behind: bool
+) -> Tensor:
+    blocks, gains = form(weight).double().reshape(size), gain(norm).double().flatten()
+    if behind:
+        return blocks * gains.reshape(size[0], size[1], 1)
+    # a kernel has one column for each position of each channel
+    repeated = gains.repeat_interleave(size[0] * size[2] // gains.numel())
+    return blocks * repeated.reshape(size[0], 1, size[2])
+
+
+def _scaled_factors(factors: Tensor, norm: Tensor, *, form: Form, gain: Form, out: int, both: bool) -> Tensor:
+    gains = gain(norm).double().flatten()
+    left = gains if both else torch.ones(out, dtype=torch.float64)
+    return form(factors) * torch.cat([left, gains])[:, None]
