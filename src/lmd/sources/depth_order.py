@@ -13,16 +13,16 @@ _NORM = re.compile(r"norm|(^|_)(ln|bn|gn)(\d|_|$)", re.IGNORECASE)
 Key = tuple[tuple[int, float, bool, str], ...]
 
 
-def depth_key(name: str) -> Key:
-    """Sort key of a dotted name: numbers by value, embeddings first, heads last, ``bn1`` behind ``conv1``.
+def depth_key(name: str, *, norms_first: bool = False) -> Key:
+    """Sort key of a dotted name: numbers by value, embeddings first, heads last, ``bn1`` behind ``conv1`` or before it.
 
     >>> sorted(["fc.w", "l.10.w", "l.2.w", "bn1.w", "conv1.w", "embed.w"], key=depth_key)
     ['embed.w', 'conv1.w', 'bn1.w', 'l.2.w', 'l.10.w', 'fc.w']
     """
-    return tuple(_part_key(part) for part in name.split("."))
+    return tuple(_part_key(part, norms_first) for part in name.split("."))
 
 
-def _part_key(part: str) -> tuple[int, float, bool, str]:
+def _part_key(part: str, norms_first: bool) -> tuple[int, float, bool, str]:
     number = re.search(r"(\d+)$", part)
     place = -1 if _FIRST.search(part) else 1 if _LAST.search(part) else 0
-    return place, float(number[1]) if number else float("inf"), bool(_NORM.search(part)), part
+    return place, float(number[1]) if number else float("inf"), bool(_NORM.search(part)) != norms_first, part

@@ -1,93 +1,59 @@
-"""What the modules of a file say about each other, gathered once."""
+"""Who reads and who writes data of which width, gathered once for a file."""
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmd.sources.reading import Reading
+from lmd.sources.rules.ends import Ends, ends_of
 from lmd.sources.rules.module import Module
-from lmd.sources.rules.own_shape import EMBEDDING
 
-__all__ = ["Evidence", "evidence_of", "out_width"]
+__all__ = ["Evidence", "evidence_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The siblings of every module.
+    """The ends of every module.
 
     Attributes:
         modules: in the order of the file.
-        first: what each one's own shapes say.
-        ordered: whether that order is the order of the layers.
-        widths: width to the number of modules whose data have it at one end.
-        matrix_kinds: kinds of matrices that biases decided.
-        kernel_kinds: the same for kernels, by ``("stem", name)``, ``("parent", path)`` and ``("file", "")``.
-        norms: widths of the normalisations.
-        written: width to the index of the first module that writes it.
-        before: for each module the width that the last one before it writes, 0 if none is known.
+        readings: what is known of each so far.
+        ends: of each one, as it is read so far.
+        sure: whether that reading is more than a guess.
+        ordered: whether the order is that of the layers.
     """
 
     modules: Sequence[Module]
-    first: Sequence[Reading | None]
+    readings: Sequence[Reading | None]
+    ends: Sequence[Ends]
+    sure: Sequence[bool]
     ordered: bool
-    widths: Counter[int]
-    matrix_kinds: frozenset[str]
-    kernel_kinds: dict[tuple[str, str], Counter[str]]
-    norms: frozenset[int]
-    written: dict[int, int]
-    before: Sequence[int]
 
-    def support(self, module: Module, index: int, width: int) -> int:
-        """How many other modules have data of this width at one end."""
-        return self.widths[width] - (width in _ends(module, self.first[index]))
+    def reads_after(self, width: int, index: int, *, guesses: bool = False) -> bool:
+        """Whether a module behind this one, or any other where the order is lost, reads this width."""
+        return any(e.reads == width and (guesses or s) for e, s in self._others(index, after=True))
 
-    def is_written(self, width: int, index: int) -> bool:
-        """Whether a module before this one, or any where the order is lost, writes this width."""
-        return width in self.written and (not self.ordered or self.written[width] < index)
+    def writes_before(self, width: int, index: int, *, guesses: bool = False) -> bool:
+        """Whether a module before this one, or any other where the order is lost, writes this width."""
+        return any(e.writes == width and (guesses or s) for e, s in self._others(index, after=False))
+
+    def flattened_before(self, width: int, index: int) -> bool:
+        """Whether kernels before this module write channels of which this width is a multiple."""
+        kernels = (r for r in self.readings[:index] if r is not None and r.kind.endswith("kernel_matrix"))
+        return any(w > 1 and width > w and width % w == 0 for w in (ends_of(r).writes for r in kernels))
+
+    def has_head(self, entries: int, width: int, index: int) -> bool:
+        """Whether another module surely maps this width to as many outputs as a table has entries."""
+        others = (*self.ends[:index], Ends(), *self.ends[index + 1 :])
+        return any(s and e == Ends(width, entries) for e, s in zip(others, self.sure, strict=True))
+
+    def _others(self, index: int, *, after: bool) -> list[tuple[Ends, bool]]:
+        pairs = list(zip(self.ends, self.sure, strict=True))
+        if self.ordered:
+            return pairs[index + 1 :] if after else pairs[:index]
+        return pairs[:index] + pairs[index + 1 :]
 
 
-def evidence_of(modules: Sequence[Module], first: Sequence[Reading | None], *, ordered: bool) -> Evidence:
+def evidence_of(modules: Sequence[Module], readings: Sequence[Reading | None], *, ordered: bool) -> Evidence:
     """Gather it."""
-    widths: Counter[int] = Counter()
-    kernels: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    written: dict[int, int] = {}
-    before, last = [], 0
-    for index, (module, reading) in enumerate(zip(modules, first, strict=True)):
-        widths.update(_ends(module, reading))
-        if reading is not None and reading.confidence == "shape" and reading.kind.endswith("kernel_matrix"):
-            for key in (("stem", module.stem), ("parent", module.parent), ("file", "")):
-                kernels[key][reading.kind] += 1
-        before.append(last)
-        width = out_width(reading)
-        written.setdefault(width, index)
-        last = width or last
-    decided = [r for r in first if r is not None and r.confidence == "shape"]
-    return Evidence(
-        modules,
-        first,
-        ordered,
-        widths,
-        frozenset(r.kind for r in decided),
-        dict(kernels),
-        frozenset(r.shape[0] for r in first if r is not None and r.kind == "diagonal"),
-        written,
-        before,
-    )
-
-
-def out_width(reading: Reading | None) -> int:
-    """Channels that a module writes, 0 where its shapes do not tell."""
-    if reading is None or not reading.shape:
-        return 0
-    if reading.kind == "transposed_kernel_matrix":
-        return reading.shape[1]
-    return reading.shape[0] if reading.kind in ("kernel_matrix", "diagonal", "dense") else 0
-
-
-def _ends(module: Module, reading: Reading | None) -> set[int]:
-    """Widths of the data at both ends of a module, from its kind where that is known, else from its matrix."""
-    sure = reading is not None and (reading.confidence != "guess" or reading.kind == "diagonal")
-    if reading is not None and reading.shape and sure:
-        return set(reading.shape[:2])
-    weight = module.shapes.get("weight", ())
-    return set(weight) if len(weight) == 2 and not EMBEDDING.search(module.last) else set()
+    sure = [r is not None and (r.confidence != "guess" or r.kind == "diagonal") for r in readings]
+    return Evidence(modules, readings, [ends_of(r) for r in readings], sure, ordered)

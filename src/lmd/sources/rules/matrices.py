@@ -1,8 +1,9 @@
 """Two-dimensional weights that their own shapes leave open: what the layers beside them say."""
 
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
 
-from lmd.sources.reading import Reading
+from lmd.sources.reading import Confidence, Reading
 from lmd.sources.rules.evidence import Evidence
 from lmd.sources.rules.module import Module
 
@@ -10,36 +11,110 @@ __all__ = ["matrix_among"]
 
 
 def matrix_among(module: Module, reading: Reading, index: int, evidence: Evidence) -> Reading:
-    """Dense, transposed or embedding: by siblings whose biases decide, or by the widths that occur beside it."""
+    """Dense, transposed or embedding: by siblings whose biases decide, or by who reads and writes its widths."""
     if "bias" in module.shapes:
-        return _square(reading, evidence)
-    as_dense, as_table = (evidence.support(module, index, width) for width in reading.shape)
+        return _square(module, reading, index, evidence)
+    fits = _fits(reading, index, evidence)
     if reading.kind == "embedding":
-        return _embedding(reading, as_dense, as_table)
-    if min(as_dense, as_table) > 0:
-        return replace(reading, confidence="siblings", reason="both widths occur in the layers beside it")
-    return reading
+        return _named_embedding(reading, fits)
+    return _unnamed(reading, index, fits, evidence)
 
 
-def _square(reading: Reading, evidence: Evidence) -> Reading:
-    if "dense" in evidence.matrix_kinds:
-        reason = "square; its siblings' biases have the length of the rows"
-        return replace(reading, confidence="siblings", reason=reason)
-    if "transposed_dense" in evidence.matrix_kinds:
-        reason = "square; its siblings' biases have the length of the columns"
-        return replace(reading, kind="transposed_dense", confidence="siblings", alternatives=("dense",), reason=reason)
-    return reading
+@dataclass(frozen=True, slots=True)
+class _Fits:
+    """What the layers beside a matrix ``(rows, columns)`` support.
+
+    Attributes:
+        inputs: something before it writes its columns.
+        outputs: something behind it reads its rows.
+        vectors: something behind it reads its columns, as it would read the vectors of a table.
+        head: another layer maps its columns to as many outputs as it has rows, as the head of a vocabulary does.
+        first: nothing with a width stands before it.
+    """
+
+    inputs: bool
+    outputs: bool
+    vectors: bool
+    head: bool
+    first: bool
 
 
-def _embedding(reading: Reading, as_dense: int, as_table: int) -> Reading:
+def _fits(reading: Reading, index: int, evidence: Evidence) -> _Fits:
+    rows, columns = reading.shape
+    guesses = reading.kind == "dense"
+    return _Fits(
+        evidence.writes_before(columns, index, guesses=guesses) or evidence.flattened_before(columns, index),
+        evidence.reads_after(rows, index, guesses=guesses),
+        evidence.reads_after(columns, index),
+        evidence.has_head(rows, columns, index),
+        not any(ends.writes for ends in evidence.ends[:index]),
+    )
+
+
+def _square(module: Module, reading: Reading, index: int, evidence: Evidence) -> Reading:
+    decided = {
+        i: r.kind
+        for i, r in enumerate(evidence.readings)
+        if r is not None and r.confidence == "shape" and r.kind in ("dense", "transposed_dense")
+    }
+    others = evidence.modules
+    named = [decided[i] for i in decided if module.name and others[i].name == module.name]
+    beside = [decided[i] for i in decided if others[i].parent == module.parent]
+    around = [decided[i] for i in decided if others[i].parent.rpartition(".")[0] == module.parent.rpartition(".")[0]]
+    votes = next((v for v in (named, beside, around, list(decided.values())) if len(set(v)) == 1), None)
+    if votes is None and not decided:
+        return reading
+    kind = votes[0] if votes else Counter(decided.values()).most_common(1)[0][0]
+    other = "transposed_dense" if kind == "dense" else "dense"
+    axis = "rows" if kind == "dense" else "columns"
+    sure: Confidence = "siblings" if votes else "guess"
+    reason = f"square; its siblings' biases have the length of the {axis}"
+    return replace(reading, kind=kind, confidence=sure, alternatives=(other,), reason=reason)
+
+
+def _named_embedding(reading: Reading, fits: _Fits) -> Reading:
     rows, columns = reading.shape
     if reading.path.endswith("relative_attention_bias"):
         # T5's table of one number for each head: its width occurs nowhere else
         return replace(reading, confidence="siblings", reason="named as T5 names its position table")
-    if as_dense > as_table:
-        reason = f"{as_dense} layers beside it have width {rows}, {as_table} have {columns}: its rows are outputs"
-        return replace(reading, kind="dense", confidence="siblings", alternatives=("embedding",), reason=reason)
-    if as_table > as_dense:
-        reason = f"{as_table} layers beside it have width {columns}, {as_dense} have {rows}: its rows are entries"
+    if fits.outputs and not fits.vectors and not fits.head:
+        return _dense(reading, "siblings", f"a layer reads width {rows} and none {columns}: its rows are outputs")
+    if fits.vectors and rows != columns and (not fits.outputs or fits.first):
+        reason = f"a layer reads vectors of width {columns}, which its name says it holds"
         return replace(reading, confidence="siblings", reason=reason)
     return reading
+
+
+def _unnamed(reading: Reading, index: int, fits: _Fits, evidence: Evidence) -> Reading:
+    rows, columns = reading.shape
+    if fits.inputs and fits.outputs:
+        return _dense(reading, "siblings", f"width {columns} is written before it and width {rows} read behind it")
+    table = f"a layer reads width {columns} and none {rows}: its columns are vectors"
+    if not fits.inputs and not fits.outputs and fits.vectors and rows > 1:
+        return _embedding(reading, "siblings", table)
+    if fits.vectors and not fits.outputs and (fits.head or fits.first) and not _is_head(index, fits, evidence):
+        return _embedding(reading, "guess", table)
+    if fits.vectors:
+        return _dense(reading, "guess", "no bias")
+    if fits.inputs:
+        return _dense(reading, "siblings", f"width {columns} is written before it, and nothing reads {columns} again")
+    if fits.outputs:
+        return _dense(reading, "siblings", f"width {rows} is read behind it, and nothing reads {columns}")
+    return reading
+
+
+def _is_head(index: int, fits: _Fits, evidence: Evidence) -> bool:
+    """Whether it stands where the output of a network stands."""
+    return not fits.first and not any(ends.reads for ends in evidence.ends[index + 1 :])
+
+
+def _dense(reading: Reading, confidence: Confidence, reason: str) -> Reading:
+    return replace(
+        reading, kind="dense", confidence=confidence, alternatives=("embedding", "transposed_dense"), reason=reason
+    )
+
+
+def _embedding(reading: Reading, confidence: Confidence, reason: str) -> Reading:
+    return replace(
+        reading, kind="embedding", confidence=confidence, alternatives=("dense", "transposed_dense"), reason=reason
+    )

@@ -35,6 +35,11 @@ class Module:
         return self.path.rpartition(".")[0]
 
     @property
+    def name(self) -> str:
+        """The last part of the path that is no number: ``emb`` of ``emb.3``."""
+        return next((part for part in reversed(self.path.split(".")) if not part.isdigit()), "")
+
+    @property
     def stem(self) -> str:
         """Its own name without digits, which modules in a row share."""
         return re.sub(r"\d+", "", self.last)

@@ -9,7 +9,10 @@ from lmd.sources.rules.raw_tensors import raw_role
 
 __all__ = ["EMBEDDING", "by_own_shape"]
 
-EMBEDDING = re.compile(r"emb|wte|wpe|lookup|codebook|vocab|relative_attention_bias|^shared$", re.IGNORECASE)
+EMBEDDING = re.compile(
+    r"emb|wte|wpe|lookup|codebook|vocab|relative_attention_bias|^shared$|(^|_)(user|item|movie|book)s?(_|\d|$)|factors",
+    re.IGNORECASE,
+)
 _NORM = re.compile(r"norm|(^|_)(ln|bn|gn|rms)(\d|_|$)", re.IGNORECASE)
 
 
@@ -74,7 +77,8 @@ def _norm(module: Module) -> Reading | None:
         return _reading(module, "diagonal", "shape", "1-d weight and bias of equal length: normalisation")
     if _NORM.search(module.last) and weight[0] > 1:
         return _reading(module, "diagonal", "guess", f"1-d weight; {module.last!r} names a normalisation", "vector")
-    return _reading(module, "vector", "guess", "1-d weight alone: activation slopes or a scale", "diagonal")
+    kind, other = ("diagonal", "vector") if weight[0] > 1 else ("vector", "diagonal")
+    return _reading(module, kind, "guess", "1-d weight alone: slopes or a scale of each channel", other)
 
 
 def _matrix(module: Module) -> Reading | None:
@@ -88,8 +92,8 @@ def _matrix(module: Module) -> Reading | None:
         return _reading(module, "transposed_dense", "shape", f"the bias has the length of the columns, {columns}")
     if bias is not None:
         return _reading(module, "dense", "guess", "square, or a bias of another length", "transposed_dense")
-    if EMBEDDING.search(module.last):
-        return _reading(module, "embedding", "guess", f"no bias; {module.last!r} names an embedding", "dense")
+    if EMBEDDING.search(module.name):
+        return _reading(module, "embedding", "guess", f"no bias; {module.name!r} names an embedding", "dense")
     return _reading(module, "dense", "guess", "no bias", "transposed_dense", "embedding")
 
 

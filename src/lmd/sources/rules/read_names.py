@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
+from lmd.sources.depth_order import depth_key
 from lmd.sources.reading import Reading, TensorRecord
+from lmd.sources.rules.chain import Choice
 from lmd.sources.rules.evidence import Evidence, evidence_of
-from lmd.sources.rules.kernels import depthwise_by_name, grouped, kernel_among
+from lmd.sources.rules.kernels import kernels_in_chain
 from lmd.sources.rules.matrices import matrix_among
-from lmd.sources.rules.module import modules_of
+from lmd.sources.rules.module import Module, modules_of
 from lmd.sources.rules.override import overridden
 from lmd.sources.rules.own_shape import by_own_shape
+from lmd.sources.rules.settled import settled, votes_of
 
 __all__ = ["read_names"]
 
@@ -29,23 +32,35 @@ def read_names(
     Raises:
         ValueError: an override names an unknown kind, fits no module, or its kind does not fit the shape.
     """
-    modules = modules_of(records)
-    first = [by_own_shape(m) for m in modules]
-    if not ordered:
-        first = depthwise_by_name(modules, first)
-    evidence = evidence_of(modules, first, ordered=ordered)
+    modules, first, choices = _in_best_order(modules_of(records), ordered=ordered)
+    votes = votes_of(modules, first, choices)
+    known = [
+        settled(i, r, choices[i], votes) if r is not None and i in choices else r for i, r in enumerate(first)
+    ]
+    evidence = evidence_of(modules, known, ordered=ordered)
     readings = tuple(_among(index, evidence) for index in range(len(modules)))
     return tuple(r for r in overridden(readings, modules, kinds or {}) if r is not None and r.kind != "vector")
 
 
+def _in_best_order(
+    modules: Sequence[Module], *, ordered: bool
+) -> tuple[Sequence[Module], list[Reading | None], dict[int, Choice]]:
+    """The modules and their kernels' readings; where the order was lost, norms stand before or behind their layers."""
+    orders = [list(modules)]
+    if not ordered:
+        orders.append(sorted(modules, key=lambda m: depth_key(m.path, norms_first=True)))
+    best: tuple[float, list[Module], list[Reading | None], dict[int, Choice]] | None = None
+    for order in orders:
+        first = [by_own_shape(m) for m in order]
+        cost, choices = kernels_in_chain(order, first, ordered=ordered)
+        if best is None or cost < best[0]:
+            best = (cost, order, first, choices)
+    assert best is not None, "there is one order at least"
+    return best[1:]
+
+
 def _among(index: int, evidence: Evidence) -> Reading | None:
-    module, reading = evidence.modules[index], evidence.first[index]
-    if reading is None:
-        return None
-    if reading.kind in ("dense", "embedding") and reading.confidence == "guess":
+    module, reading = evidence.modules[index], evidence.readings[index]
+    if reading is not None and reading.kind in ("dense", "embedding") and reading.confidence == "guess":
         return matrix_among(module, reading, index, evidence)
-    if reading.kind == "kernel_matrix":
-        if reading.confidence == "guess":
-            reading = kernel_among(module, reading, index, evidence)
-        return grouped(reading, index, evidence) if reading.kind == "kernel_matrix" else reading
     return reading

@@ -1,0 +1,108 @@
+"""Kernels side by side rather than in a row: what their paths and their neighbours say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lmd.sources.reading import Reading
+from lmd.sources.rules.ends import ends_of
+from lmd.sources.rules.module import Module
+
+__all__ = ["Branch", "branches_of", "is_kernel"]
+
+_PICTURE = 4
+_LISTS = ("convs", "branches", "paths", "streams", "towers", "kernels", "blocks_k", "filters", "encoders", "layers_k")
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """What speaks for a kernel at the start of a branch of its own.
+
+    Attributes:
+        cost: of reading the branch's input rather than what the module before it writes.
+        joined: whether the next layer reads as much as all branches together write.
+    """
+
+    cost: float
+    joined: bool = False
+
+
+def is_kernel(reading: Reading | None) -> bool:
+    """Whether a weight has axes of space."""
+    return reading is not None and reading.kind.endswith("kernel_matrix")
+
+
+def branches_of(modules: Sequence[Module], readings: Sequence[Reading | None]) -> dict[int, Branch]:
+    """Index of each kernel that may start a branch, with what speaks for it."""
+    kernels = [i for i, r in enumerate(readings) if is_kernel(r)]
+    paths = {i: modules[i].path.split(".") for i in kernels}
+    found: dict[int, Branch] = {}
+    written: set[int] = set()
+    earlier: dict[int, frozenset[int]] = {}
+    for i, reading in enumerate(readings):
+        earlier[i] = frozenset(written)
+        written.add(ends_of(reading).writes)
+    for place, i in enumerate(kernels):
+        twins = _twins(i, kernels[:place], paths, readings)
+        starts = [j for j, _ in twins if j == kernels[0] or j in found or _reads(readings[j]) in earlier[j]]
+        if starts:
+            depth = next(depth for j, depth in twins if j in starts)
+            found[i] = Branch(_cost(paths[i], depth), _joined(i, kernels, paths, readings, depth))
+        elif place and _new_network(paths[kernels[place - 1]], paths[i]):
+            same = _reads(readings[i]) == _reads(readings[kernels[0]]) or _reads(readings[i]) <= _PICTURE
+            found[i] = Branch(0.2 if same else 0.5)
+    return found
+
+
+def _reads(reading: Reading | None) -> int:
+    return reading.shape[1] if reading is not None else 0
+
+
+def _twins(
+    i: int, before: Sequence[int], paths: dict[int, list[str]], readings: Sequence[Reading | None]
+) -> list[tuple[int, int]]:
+    """Earlier kernels whose path differs in one part, both the first of their branch, and the place of that part."""
+    own, twins = readings[i], []
+    for j in before:
+        other = readings[j]
+        if own is None or other is None or len(own.shape) != len(other.shape) or len(paths[i]) != len(paths[j]):
+            continue
+        differing = [d for d, (a, b) in enumerate(zip(paths[i], paths[j], strict=True)) if a != b]
+        alike = own.shape[1] == other.shape[1] or own.shape[0] == other.shape[0]
+        if len(differing) == 1 and alike and _is_first(i, before, paths, differing[0]):
+            if own.shape[1] != other.shape[1] and differing[0] == len(paths[i]) - 1:
+                continue
+            if _is_first(j, [k for k in before if k < j], paths, differing[0]):
+                twins.append((j, differing[0]))
+    return twins
+
+
+def _is_first(i: int, before: Sequence[int], paths: dict[int, list[str]], depth: int) -> bool:
+    return not any(paths[k][: depth + 1] == paths[i][: depth + 1] for k in before)
+
+
+def _cost(path: list[str], depth: int) -> float:
+    """Names in words, or numbers in a list of branches, are more likely branches than numbers in a row."""
+    if not path[depth][-1:].isdigit():
+        return 0.1
+    return 0.1 if depth and path[depth - 1].endswith(_LISTS) else 0.3
+
+
+def _joined(
+    i: int, kernels: Sequence[int], paths: dict[int, list[str]], readings: Sequence[Reading | None], depth: int
+) -> bool:
+    own = readings[i]
+    beside = [
+        j
+        for j in kernels
+        if paths[j][:depth] == paths[i][:depth] and paths[j][depth + 1 :] == paths[i][depth + 1 :]
+    ]
+    alike = [j for j in beside if own is not None and _reads(readings[j]) == own.shape[1]]
+    width = sum(ends_of(readings[j]).writes for j in alike)
+    following = next((r for r in readings[max(alike) + 1 :] if r is not None and ends_of(r).reads), None)
+    return len(alike) > 1 and following is not None and ends_of(following).reads == width
+
+
+def _new_network(before: list[str], own: list[str]) -> bool:
+    """Whether a path leaves one deep top-level part for another that is not its successor in a row."""
+    stems = [path[0].rstrip("0123456789") for path in (before, own)]
+    return before[0] != own[0] and min(len(before), len(own)) > 1 and (stems[0] != stems[1] or not stems[0])

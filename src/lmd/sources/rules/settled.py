@@ -1,0 +1,115 @@
+"""What a kernel is, once the chain, its siblings and its name have been heard."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lmd.sources.reading import Confidence, Reading
+from lmd.sources.rules.chain import Choice
+from lmd.sources.rules.kernels import SURE, names_rise
+from lmd.sources.rules.module import Module
+
+__all__ = ["Votes", "settled", "votes_of"]
+
+_PLAIN, _GROUPED, _TRANSPOSED = "kernel_matrix", "grouped_kernel_matrix", "transposed_kernel_matrix"
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """Kernels of which it is sure whether they are transposed.
+
+    Attributes:
+        modules: all modules of the file.
+        transposed: index to whether it is.
+        sizes: sizes of the kernels that are not.
+    """
+
+    modules: Sequence[Module]
+    transposed: Mapping[int, bool]
+    sizes: frozenset[tuple[int, ...]]
+
+
+def votes_of(modules: Sequence[Module], first: Sequence[Reading | None], choices: Mapping[int, Choice]) -> Votes:
+    """Gather those that their bias, or the layers beside them, decide."""
+    transposed: dict[int, bool] = {}
+    sizes = set()
+    for i, choice in choices.items():
+        reading = first[i]
+        kind = choice.option.kind
+        rivals = [m for k, m in choice.margins.items() if (k == _TRANSPOSED) != (kind == _TRANSPOSED)]
+        if reading is None or min(rivals, default=1.0) < SURE:
+            continue
+        transposed[i] = kind == _TRANSPOSED
+        if kind != _TRANSPOSED:
+            sizes.add(reading.shape[2:])
+    return Votes(modules, transposed, frozenset(sizes))
+
+
+def settled(index: int, reading: Reading, choice: Choice, votes: Votes) -> Reading:
+    """The reading of one kernel with what decided it."""
+    kind = choice.option.kind
+    if choice.margin >= SURE:
+        if reading.confidence == "shape" and kind == reading.kind:
+            return reading
+        return _as(reading, choice, kind, "siblings", _beside(reading, choice))
+    if index not in votes.transposed and reading.confidence != "shape":
+        voted = _voted(index, reading, votes)
+        if voted is not None:
+            return _as_voted(reading, choice, *voted)
+    return _as(reading, choice, kind, "guess", f"{_beside(reading, choice)}; other readings fit nearly as well")
+
+
+def _beside(reading: Reading, choice: Choice) -> str:
+    outputs, inputs = reading.shape[:2]
+    if choice.option.kind == _GROUPED:
+        groups = choice.option.groups
+        return f"{groups * inputs} channels before it, and each kernel reads {inputs}: {groups} groups"
+    if choice.option.kind == _TRANSPOSED:
+        return f"it reads {outputs} and writes {inputs} channels, as the layers beside it ask"
+    return f"it reads {inputs} and writes {outputs} channels, as the layers beside it ask"
+
+
+def _as(reading: Reading, choice: Choice, kind: str, confidence: Confidence, reason: str) -> Reading:
+    others = tuple(dict.fromkeys(k for k in (*choice.margins, *reading.alternatives, choice.option.kind) if k != kind))
+    groups = choice.option.groups if kind == choice.option.kind else 1
+    settings = {"groups": groups} if kind != _PLAIN else None
+    return replace(reading, kind=kind, confidence=confidence, alternatives=others, reason=reason, settings=settings)
+
+
+def _as_voted(reading: Reading, choice: Choice, transposed: bool, sure: bool, reason: str) -> Reading:  # noqa: FBT001
+    if transposed:
+        return _as(reading, choice, _TRANSPOSED, "siblings" if sure else "guess", reason)
+    costs = {choice.option.kind: 0.0, **choice.margins}
+    costs.pop(_TRANSPOSED, None)
+    kind = min(costs, key=lambda k: costs[k])
+    clear = all(cost - costs[kind] >= SURE for k, cost in costs.items() if k != kind)
+    return _as(reading, choice, kind, "siblings" if sure and clear else "guess", reason)
+
+
+def _voted(index: int, reading: Reading, votes: Votes) -> tuple[bool, bool, str] | None:
+    """Whether it is transposed, whether that is sure, and why; None if nothing speaks for either."""
+    module = votes.modules[index]
+    around = _around(index, votes)
+    numbered = {votes.transposed[i] for i in around if module.stem and votes.modules[i].stem == module.stem}
+    if len(numbered) == 1:
+        return numbered.pop(), True, f"as others named {module.stem!r} and a number beside it"
+    before = [votes.transposed[i] for i in around if i < index][-1:]
+    after = [votes.transposed[i] for i in around if i > index][:1]
+    if before and before == after:
+        return before[0], True, "as the kernels before and behind it"
+    if names_rise(module, reading):
+        return True, False, f"{module.name!r} names a transposed convolution"
+    if around and len({votes.transposed[i] for i in around}) == 1:
+        return (before or after)[0], True, f"as all others under {module.parent!r}"
+    if votes.transposed and not any(votes.transposed.values()) and reading.shape[2:] in votes.sizes:
+        return False, True, "no kernel of the file is transposed, and others have its size"
+    return None
+
+
+def _around(index: int, votes: Votes) -> list[int]:
+    """Decided kernels under the same parent; under its parent's if it is alone there."""
+    parent = votes.modules[index].parent
+    near = [i for i in votes.transposed if votes.modules[i].parent == parent]
+    if near or not parent:
+        return sorted(near)
+    above = parent.rpartition(".")[0]
+    return sorted(i for i in votes.transposed if votes.modules[i].parent.rpartition(".")[0] == above)
