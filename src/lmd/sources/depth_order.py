@@ -2,13 +2,18 @@
 
 import re
 
-__all__ = ["depth_key"]
+__all__ = ["depth_key", "names_norm"]
 
 _FIRST = re.compile(r"emb|^(wte|wpe|stem|encoder|conv_in|input_.*)$", re.IGNORECASE)
 _LAST = re.compile(
     r"head$|^(decoder|classifier|pooler|logits|fc|fc_out|conv_out|final.*|out.*|o_proj|c_proj)$", re.IGNORECASE
 )
 _NORM = re.compile(r"norm|(^|_)(ln|bn|gn)(\d|_|$)", re.IGNORECASE)
+
+def names_norm(part: str) -> bool:
+    """Whether a part of a name is a normalisation's."""
+    return _NORM.search(part) is not None
+
 
 Key = tuple[tuple[int, float, bool, str], ...]
 
@@ -25,4 +30,4 @@ def depth_key(name: str, *, norms_first: bool = False) -> Key:
 def _part_key(part: str, norms_first: bool) -> tuple[int, float, bool, str]:
     number = re.search(r"(\d+)$", part)
     place = -1 if _FIRST.search(part) else 1 if _LAST.search(part) else 0
-    return place, float(number[1]) if number else float("inf"), bool(_NORM.search(part)) != norms_first, part
+    return place, float(number[1]) if number else float("inf"), names_norm(part) != norms_first, part

@@ -1,5 +1,6 @@
 """Kernels side by side rather than in a row: what their paths and their neighbours say."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from lmd.sources.rules.module import Module
 
 __all__ = ["Branch", "branches_of", "is_kernel"]
 
-_PICTURE = 4
+_SIZE = re.compile(r"\dx\d")
 _LISTS = ("convs", "branches", "paths", "streams", "towers", "kernels", "blocks_k", "filters", "encoders", "layers_k")
 
 
@@ -48,8 +49,8 @@ def branches_of(modules: Sequence[Module], readings: Sequence[Reading | None]) -
             depth = next(depth for j, depth in twins if j in starts)
             found[i] = Branch(_cost(paths[i], depth), _joined(i, kernels, paths, readings, depth))
         elif place and _new_network(paths[kernels[place - 1]], paths[i]):
-            same = _reads(readings[i]) == _reads(readings[kernels[0]]) or _reads(readings[i]) <= _PICTURE
-            found[i] = Branch(0.2 if same else 0.5)
+            same = _reads(readings[i]) == _reads(readings[kernels[0]])
+            found[i] = Branch(0.2 if same else 0.6)
     return found
 
 
@@ -82,7 +83,7 @@ def _is_first(i: int, before: Sequence[int], paths: dict[int, list[str]], depth:
 
 def _cost(path: list[str], depth: int) -> float:
     """Names in words, or numbers in a list of branches, are more likely branches than numbers in a row."""
-    if not path[depth][-1:].isdigit():
+    if not path[depth][-1:].isdigit() or _SIZE.search(path[depth]):
         return 0.1
     return 0.1 if depth and path[depth - 1].endswith(_LISTS) else 0.3
 
@@ -98,8 +99,9 @@ def _joined(
     ]
     alike = [j for j in beside if own is not None and _reads(readings[j]) == own.shape[1]]
     width = sum(ends_of(readings[j]).writes for j in alike)
-    following = next((r for r in readings[max(alike) + 1 :] if r is not None and ends_of(r).reads), None)
-    return len(alike) > 1 and following is not None and ends_of(following).reads == width
+    behind = [reads for r in readings[max(alike, default=i) + 1 :] if (reads := ends_of(r).reads)]
+    # numbers have an order; among words the next in the alphabet need not be the next in the network
+    return len(alike) > 1 and width in (behind[:1] if paths[i][depth].isdigit() else behind)
 
 
 def _new_network(before: list[str], own: list[str]) -> bool:

@@ -29,6 +29,11 @@ class Option:
     left: Passed
     groups: int = 1
 
+    @property
+    def word(self) -> str:
+        """What tells it from the others: ``grouped_kernel_matrix:4``."""
+        return f"{self.kind}:{self.groups}" if self.groups > 1 else self.kind
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -36,7 +41,7 @@ class Choice:
 
     Attributes:
         option: the reading.
-        margins: kind of every other reading to what the whole would cost more with it.
+        margins: word of every other reading to what the whole would cost more with it.
     """
 
     option: Option
@@ -83,8 +88,8 @@ def _choice(step: dict[Passed, Sequence[Option]], before: dict[Passed, float], a
     for passed, options in step.items():
         for option in options:
             total = before[passed] + option.cost + ahead[option.left]
-            if total < best.get(option.kind, (inf,))[0]:
-                best[option.kind] = (total, option)
-    kind = min(best, key=lambda k: best[k][0])
-    least = best[kind][0]
-    return Choice(best[kind][1], {k: total - least for k, (total, _) in best.items() if k != kind})
+            if total < best.get(option.word, (inf,))[0]:
+                best[option.word] = (total, option)
+    word = min(best, key=lambda w: best[w][0])
+    least = best[word][0]
+    return Choice(best[word][1], {w: total - least for w, (total, _) in best.items() if w != word})

@@ -11,6 +11,7 @@ from lmd.sources.rules.branches import Branch, branches_of, is_kernel
 from lmd.sources.rules.chain import Choice, Option, Passed, cheapest
 from lmd.sources.rules.ends import ends_of
 from lmd.sources.rules.module import Module
+from lmd.sources.depth_order import names_norm
 
 __all__ = ["NAMES_TRANSPOSED", "SURE", "kernels_in_chain"]
 
@@ -75,7 +76,10 @@ def _in_a_row(before: Module, module: Module) -> bool:
     """Whether the first parts of two paths that differ are numbered: ``0`` and ``1``, ``conv1`` and ``bn1``."""
     pairs = zip(before.path.split("."), module.path.split("."), strict=False)
     differing = next((pair for pair in pairs if pair[0] != pair[1]), None)
-    return differing is not None and all(part[-1:].isdigit() for part in differing)
+    if differing is None or not all(part[-1:].isdigit() for part in differing):
+        return False
+    stems = {part.rstrip("0123456789") for part in differing}
+    return len(stems) == 1 or sum(names_norm(part) for part in differing) == 1
 
 
 def _allowed(module: Module, reading: Reading) -> tuple[str, ...]:
@@ -127,7 +131,7 @@ def _break(reads: int, place: _Place, passed: Passed) -> float:
     cost = 1.0
     if reads in place.earlier or any(reads - w in place.earlier for w in before if reads > w):
         # from further back, or put together from two layers
-        cost = 0.5
+        cost = 0.3 if place.reading.shape[0] == place.reading.shape[1] else 0.5
     if passed.width != passed.channels:
         cost = min(cost, 0.7)
     if place.branch is not None and reads == place.reading.shape[1]:
@@ -144,20 +148,31 @@ def _strangeness(place: _Place) -> float:
 
 def _in_groups(place: _Place, passed: Passed) -> list[Option]:
     outputs, inputs, *kernel = place.reading.shape
-    named = _DEPTHWISE.search(place.module.path) is not None
+    named = inputs == 1 and _DEPTHWISE.search(place.module.path) is not None
     extra = (0.3 if prod(kernel) == 1 else 0.0) + (0.5 if place.branch is not None and place.branch.joined else 0.0)
-    extra -= 0.5 if named and inputs == 1 else 0.0
-    options = []
+    extra -= 0.5 if named else 0.0
+    costs: dict[int, float] = {}
     for width in _before(place, passed):
+        unsure = 0.0 if place.weight == 1.0 and passed.width in (0, passed.channels) else 0.3
+        costs[width] = _group_cost(width, outputs, inputs) + unsure
+    if inputs == 1:
+        # each channel by itself, wherever the channels come from
+        known = outputs in place.earlier
+        costs[outputs] = min(costs.get(outputs, 1.0), 0.45 if known else 0.7 if named else 0.9)
+    for width in place.earlier if place.weight < 1.0 else ():
+        costs.setdefault(width, 0.3 + _group_cost(width, outputs, inputs))
+    options = []
+    for width, cost in costs.items():
         groups, rest = divmod(width, inputs)
         if groups > 1 and not rest and outputs % groups == 0:
-            cost = (0.25 if outputs == width else 0.35) + extra
-            options.append(Option(_GROUPED, cost, Passed(outputs, outputs), groups))
-    if inputs == 1 and (named or place.weight < 1.0):
-        # each channel by itself, wherever the channels come from
-        cost = _break(outputs, place, passed) + 0.3 + extra
-        options.append(Option(_GROUPED, cost, Passed(outputs, outputs), outputs))
+            options.append(Option(_GROUPED, cost + extra, Passed(outputs, outputs), groups))
     return options
+
+
+def _group_cost(width: int, outputs: int, inputs: int) -> float:
+    """Most grouped kernels write as many channels as they read, some more, few less."""
+    usual = 0.25 if outputs == width else 0.35 if outputs > width else 0.45
+    return usual + (0.3 if outputs == inputs else 0.0)
 
 
 def names_rise(module: Module, reading: Reading) -> bool:

@@ -35,7 +35,7 @@ def votes_of(modules: Sequence[Module], first: Sequence[Reading | None], choices
     for i, choice in choices.items():
         reading = first[i]
         kind = choice.option.kind
-        rivals = [m for k, m in choice.margins.items() if (k == _TRANSPOSED) != (kind == _TRANSPOSED)]
+        rivals = [m for w, m in choice.margins.items() if (_kind(w) == _TRANSPOSED) != (kind == _TRANSPOSED)]
         if reading is None or min(rivals, default=1.0) < SURE:
             continue
         transposed[i] = kind == _TRANSPOSED
@@ -50,12 +50,12 @@ def settled(index: int, reading: Reading, choice: Choice, votes: Votes) -> Readi
     if choice.margin >= SURE:
         if reading.confidence == "shape" and kind == reading.kind:
             return reading
-        return _as(reading, choice, kind, "siblings", _beside(reading, choice))
+        return _as(reading, choice, choice.option.word, "siblings", _beside(reading, choice))
     if index not in votes.transposed and reading.confidence != "shape":
         voted = _voted(index, reading, votes)
         if voted is not None:
             return _as_voted(reading, choice, *voted)
-    return _as(reading, choice, kind, "guess", f"{_beside(reading, choice)}; other readings fit nearly as well")
+    return _as(reading, choice, choice.option.word, "guess", f"{_beside(reading, choice)}; other readings fit nearly as well")
 
 
 def _beside(reading: Reading, choice: Choice) -> str:
@@ -68,21 +68,33 @@ def _beside(reading: Reading, choice: Choice) -> str:
     return f"it reads {inputs} and writes {outputs} channels, as the layers beside it ask"
 
 
-def _as(reading: Reading, choice: Choice, kind: str, confidence: Confidence, reason: str) -> Reading:
-    others = tuple(dict.fromkeys(k for k in (*choice.margins, *reading.alternatives, choice.option.kind) if k != kind))
-    groups = choice.option.groups if kind == choice.option.kind else 1
-    settings = {"groups": groups} if kind != _PLAIN else None
-    return replace(reading, kind=kind, confidence=confidence, alternatives=others, reason=reason, settings=settings)
+def _kind(word: str) -> str:
+    return word.partition(":")[0]
+
+
+def _as(reading: Reading, choice: Choice, word: str, confidence: Confidence, reason: str) -> Reading:
+    kind, _, number = word.partition(":")
+    rivals = sorted(choice.margins, key=lambda w: choice.margins[w])
+    words = [choice.option.word, *rivals, *reading.alternatives]
+    # other groups by their number, another kind by its name alone
+    others = dict.fromkeys(w if _kind(w) == kind else _kind(w) for w in words if w != word)
+    settings = {"groups": int(number or 1)} if kind != _PLAIN else {}
+    suggested = next((int(w.partition(":")[2]) for w in words if _kind(w) == _GROUPED and ":" in w), 0)
+    if kind != _GROUPED and suggested:
+        settings["or_groups"] = suggested
+    return replace(
+        reading, kind=kind, confidence=confidence, alternatives=tuple(others), reason=reason, settings=settings
+    )
 
 
 def _as_voted(reading: Reading, choice: Choice, transposed: bool, sure: bool, reason: str) -> Reading:  # noqa: FBT001
     if transposed:
         return _as(reading, choice, _TRANSPOSED, "siblings" if sure else "guess", reason)
-    costs = {choice.option.kind: 0.0, **choice.margins}
-    costs.pop(_TRANSPOSED, None)
-    kind = min(costs, key=lambda k: costs[k])
-    clear = all(cost - costs[kind] >= SURE for k, cost in costs.items() if k != kind)
-    return _as(reading, choice, kind, "siblings" if sure and clear else "guess", reason)
+    costs = {choice.option.word: 0.0, **choice.margins}
+    costs = {word: cost for word, cost in costs.items() if _kind(word) != _TRANSPOSED}
+    word = min(costs, key=lambda w: costs[w])
+    clear = all(cost - costs[word] >= SURE for w, cost in costs.items() if w != word)
+    return _as(reading, choice, word, "siblings" if sure and clear else "guess", reason)
 
 
 def _voted(index: int, reading: Reading, votes: Votes) -> tuple[bool, bool, str] | None:
