@@ -1,6 +1,7 @@
 """Kernels that their own shapes leave open: transposed or not, in groups or not."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,7 +31,8 @@ class _Place:
     """One layer and what surrounds it.
 
     Attributes:
-        earlier: widths that layers before it write.
+        earlier: widths that layers before it write; any other layer where the order is lost.
+        anywhere: widths that any other layer writes.
         weight: how much its neighbourhood counts, less where the order is guessed.
         branch: what speaks for a branch of its own.
         parts: the kinds its shapes allow, if it is a kernel.
@@ -39,6 +41,7 @@ class _Place:
     module: Module
     reading: Reading
     earlier: frozenset[int]
+    anywhere: frozenset[int]
     weight: float
     branch: Branch | None
     parts: tuple[str, ...]
@@ -59,14 +62,16 @@ def _places(modules: Sequence[Module], first: Sequence[Reading | None], *, order
     places: dict[int, _Place] = {}
     written: set[int] = set()
     before: Module | None = None
-    everything = {ends_of(r).writes for r in first} - {0}
+    everything = Counter(ends_of(r).writes for r in first)
     for i, (module, reading) in enumerate(zip(modules, first, strict=True)):
         if reading is None or reading.kind in ("vector", "raw"):
             continue
         sure = ordered or before is None or _in_a_row(before, module)
-        earlier = frozenset(written if ordered else everything - {ends_of(reading).writes})
+        own = Counter([ends_of(reading).writes])
+        anywhere = frozenset(everything - own) - {0}
+        earlier = frozenset(written) - {0} if ordered else anywhere
         parts = _allowed(module, reading) if is_kernel(reading) else ()
-        places[i] = _Place(module, reading, earlier, 1.0 if sure else 0.5, branches.get(i), parts)
+        places[i] = _Place(module, reading, earlier, anywhere, 1.0 if sure else 0.5, branches.get(i), parts)
         written.add(ends_of(reading).writes)
         before = module
     return places
@@ -126,7 +131,7 @@ def _before(place: _Place, passed: Passed) -> tuple[int, ...]:
 
 def _break(reads: int, place: _Place, passed: Passed) -> float:
     before = _before(place, passed)
-    if not before or reads in before:
+    if not before or reads in before or (place.weight < 1.0 and not passed.channels):
         return 0.0
     cost = 1.0
     if reads in place.earlier or any(reads - w in place.earlier for w in before if reads > w):
@@ -138,7 +143,8 @@ def _break(reads: int, place: _Place, passed: Passed) -> float:
         cost = min(cost, 0.0 if place.branch.joined else place.branch.cost)
     if _NAMES_INPUT.search(place.module.name) and reads == place.reading.shape[1]:
         cost = min(cost, 0.2)
-    return cost * place.weight
+    # what nobody writes is not written elsewhere either
+    return cost * place.weight if reads in place.anywhere else cost
 
 
 def _strangeness(place: _Place) -> float:
@@ -155,10 +161,10 @@ def _in_groups(place: _Place, passed: Passed) -> list[Option]:
     for width in _before(place, passed):
         unsure = 0.0 if place.weight == 1.0 and passed.width in (0, passed.channels) else 0.3
         costs[width] = _group_cost(width, outputs, inputs) + unsure
-    if inputs == 1:
+    if inputs == 1 and passed.channels:
         # each channel by itself, wherever the channels come from
         known = outputs in place.earlier
-        costs[outputs] = min(costs.get(outputs, 1.0), 0.45 if known else 0.7 if named else 0.9)
+        costs[outputs] = min(costs.get(outputs, 1.0), 0.3 if known else 0.7 if named else 0.9)
     for width in place.earlier if place.weight < 1.0 else ():
         costs.setdefault(width, 0.3 + _group_cost(width, outputs, inputs))
     options = []

@@ -1,8 +1,9 @@
 """Bare names and shapes to module kinds: what a checkpoint without its architecture says by itself."""
 
+import re
 from collections.abc import Mapping, Sequence
 
-from lmd.sources.depth_order import depth_key
+from lmd.sources.depth_order import depth_key, names_norm
 from lmd.sources.reading import Reading, TensorRecord
 from lmd.sources.rules.chain import Choice
 from lmd.sources.rules.evidence import Evidence, evidence_of
@@ -46,17 +47,29 @@ def _in_best_order(
     modules: Sequence[Module], *, ordered: bool
 ) -> tuple[Sequence[Module], list[Reading | None], dict[int, Choice]]:
     """The modules and their kernels' readings; where the order was lost, norms stand before or behind their layers."""
-    orders = [list(modules)]
-    if not ordered:
-        orders.append(sorted(modules, key=lambda m: depth_key(m.path, norms_first=True)))
-    best: tuple[float, list[Module], list[Reading | None], dict[int, Choice]] | None = None
-    for order in orders:
-        first = [by_own_shape(m) for m in order]
-        cost, choices = kernels_in_chain(order, first, ordered=ordered)
-        if best is None or cost < best[0]:
-            best = (cost, order, first, choices)
-    assert best is not None, "there is one order at least"
-    return best[1:]
+    order = list(modules)
+    first = [by_own_shape(m) for m in order]
+    cost, choices = kernels_in_chain(order, first, ordered=ordered)
+    before: frozenset[str] = frozenset()
+    for place in () if ordered else _places_of_norms(modules)[:_MOST_TRIALS]:
+        trial = sorted(modules, key=lambda m: depth_key(m.path, norms_first=_numberless(m.parent) in before | {place}))
+        readings = [by_own_shape(m) for m in trial]
+        trial_cost, trial_choices = kernels_in_chain(trial, readings, ordered=ordered)
+        if trial_cost < cost:
+            cost, order, first, choices, before = trial_cost, trial, readings, trial_choices, before | {place}
+    return order, first, choices
+
+
+_MOST_TRIALS = 16
+
+
+def _places_of_norms(modules: Sequence[Module]) -> list[str]:
+    """Paths, without their numbers, of the modules that hold normalisations by name."""
+    return list(dict.fromkeys(_numberless(m.parent) for m in modules if names_norm(m.last)))
+
+
+def _numberless(path: str) -> str:
+    return re.sub(r"\d+", "", path)
 
 
 def _among(index: int, evidence: Evidence) -> Reading | None:
