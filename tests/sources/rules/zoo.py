@@ -169,6 +169,18 @@ def two_streams_bn() -> nn.Module:
     return tree(rgb=S(cbr(3, 16), cbr(16, 32)), depth=S(cbr(1, 16), cbr(16, 32)), fuse=cbr(64, 32), head=conv(32, 5, 1))
 
 
+def two_stems_of_two() -> nn.Module:
+    return tree(rgb=conv(3, 16), depth=conv(1, 16), head=conv(32, 8))
+
+
+def mamba_like() -> nn.Module:
+    mixer = tree(
+        A_log=raw(64, 8), D=raw(64), in_proj=nn.Linear(32, 128, bias=False), conv1d=nn.Conv1d(64, 64, 4, groups=64),
+        x_proj=nn.Linear(64, 18, bias=False), dt_proj=nn.Linear(2, 64), out_proj=nn.Linear(64, 32, bias=False),
+    )  # fmt: skip
+    return tree(embedding=nn.Embedding(100, 32), layers=S(tree(mixer=mixer, norm=nn.RMSNorm(32))), norm_f=nn.RMSNorm(32))
+
+
 def dcgan_generator(last: int = 3) -> nn.Module:
     return S(
         up(100, 64, bias=False), bn(64), nn.ReLU(), up(64, 32, bias=False), bn(32), nn.ReLU(),
@@ -618,7 +630,7 @@ ZOO: Mapping[str, Callable[[], nn.Module]] = {
         for maker in (
             char_rnn, char_gru, text_classifier, summing_rnn, seq2seq, word_lm, word_lm_untied, transformer_lm,
             translator, nano_gpt, llama_like, bert_like, vit_timm, text_cnn, text_cnn_1d, two_stems, two_streams,
-            two_streams_bn, dcgan_generator, dcgan_discriminator, dcgan_biased, gan_pair, equal_up, u_net, u_net_even,
+            two_streams_bn, two_stems_of_two, mamba_like, dcgan_generator, dcgan_discriminator, dcgan_biased, gan_pair, equal_up, u_net, u_net_even,
             autoencoder, autoencoder_bare, autoencoder_nothing, linear_autoencoder, vae, conv_vae, vq_vae,
             alexnet_grouped, resnext, grouped_wider, resnet, bottleneck, vgg, mobilenet_v1, mobilenet_v2, mobilenet_v3,
             efficientnet_like, depthwise_multiplier, eeg_net, mini_xception, conv_next, dense_net, inception,

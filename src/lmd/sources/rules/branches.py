@@ -47,7 +47,9 @@ def branches_of(modules: Sequence[Module], readings: Sequence[Reading | None]) -
         starts = [j for j, _ in twins if j == kernels[0] or j in found or _reads(readings[j]) in earlier[j]]
         if starts:
             depth = next(depth for j, depth in twins if j in starts)
-            found[i] = Branch(_cost(paths[i], depth), _joined(i, kernels, paths, readings, depth))
+            streams = all(_reads(readings[j]) != _reads(readings[i]) for j in starts)
+            cost = 0.3 if streams and len(paths[i]) == 1 else _cost(paths[i], depth)
+            found[i] = Branch(cost, _joined(i, kernels, paths, readings, depth))
         elif place and _new_network(paths[kernels[place - 1]], paths[i]):
             same = _reads(readings[i]) == _reads(readings[kernels[0]])
             found[i] = Branch(0.2 if same else 0.6)
@@ -56,6 +58,10 @@ def branches_of(modules: Sequence[Module], readings: Sequence[Reading | None]) -
 
 def _reads(reading: Reading | None) -> int:
     return reading.shape[1] if reading is not None else 0
+
+
+def _axes(reading: Reading | None) -> tuple[int, ...]:
+    return reading.shape[1::-1] if reading is not None else ()
 
 
 def _twins(
@@ -70,7 +76,8 @@ def _twins(
         differing = [d for d, (a, b) in enumerate(zip(paths[i], paths[j], strict=True)) if a != b]
         alike = own.shape[1] == other.shape[1] or own.shape[0] == other.shape[0]
         if len(differing) == 1 and alike and _is_first(i, before, paths, differing[0]):
-            if own.shape[1] != other.shape[1] and differing[0] == len(paths[i]) - 1:
+            if own.shape[1] != other.shape[1] and (differing[0] or paths[i][0][-1:].isdigit()):
+                # streams of different inputs stand side by side at the top and are named in words
                 continue
             if _is_first(j, [k for k in before if k < j], paths, differing[0]):
                 twins.append((j, differing[0]))
@@ -97,7 +104,9 @@ def _joined(
         for j in kernels
         if paths[j][:depth] == paths[i][:depth] and paths[j][depth + 1 :] == paths[i][depth + 1 :]
     ]
-    alike = [j for j in beside if own is not None and _reads(readings[j]) == own.shape[1]]
+    # other inputs, as many outputs: streams named in words
+    ends = 1 if paths[i][depth][-1:].isdigit() else 2
+    alike = [j for j in beside if any(a == b for a, b in zip(_axes(readings[j])[:ends], _axes(own), strict=False))]
     width = sum(ends_of(readings[j]).writes for j in alike)
     behind = [reads for r in readings[max(alike, default=i) + 1 :] if (reads := ends_of(r).reads)]
     # numbers have an order; among words the next in the alphabet need not be the next in the network

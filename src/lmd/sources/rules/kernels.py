@@ -137,7 +137,7 @@ def _break(reads: int, place: _Place, passed: Passed) -> float:
     if reads in place.earlier or any(reads - w in place.earlier for w in before if reads > w):
         # from further back, or put together from two layers
         cost = 0.3 if place.reading.shape[0] == place.reading.shape[1] else 0.5
-    if passed.width != passed.channels:
+    if passed.width != passed.channels and reads in place.anywhere:
         cost = min(cost, 0.7)
     if place.branch is not None and reads == place.reading.shape[1]:
         cost = min(cost, 0.0 if place.branch.joined else place.branch.cost)
@@ -160,11 +160,13 @@ def _in_groups(place: _Place, passed: Passed) -> list[Option]:
     costs: dict[int, float] = {}
     for width in _before(place, passed):
         unsure = 0.0 if place.weight == 1.0 and passed.width in (0, passed.channels) else 0.3
+        # several filters for each channel are a picture's, hardly a sequence's
+        unsure += 0.4 if inputs == len(kernel) == 1 and width != outputs else 0.0
         costs[width] = _group_cost(width, outputs, inputs) + unsure
-    if inputs == 1 and passed.channels:
+    if inputs == 1 and _before(place, passed):
         # each channel by itself, wherever the channels come from
         known = outputs in place.earlier
-        costs[outputs] = min(costs.get(outputs, 1.0), 0.3 if known else 0.7 if named else 0.9)
+        costs[outputs] = min(costs.get(outputs, 1.0), 0.3 if known else 0.7)
     for width in place.earlier if place.weight < 1.0 else ():
         costs.setdefault(width, 0.3 + _group_cost(width, outputs, inputs))
     options = []

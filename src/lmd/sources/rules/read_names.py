@@ -55,12 +55,13 @@ def _in_best_order(
         trial = sorted(modules, key=lambda m: depth_key(m.path, norms_first=_numberless(m.parent) in before | {place}))
         readings = [by_own_shape(m) for m in trial]
         trial_cost, trial_choices = kernels_in_chain(trial, readings, ordered=ordered)
-        if trial_cost < cost:
+        if trial_cost < cost - _WORTH_A_FLIP:
             cost, order, first, choices, before = trial_cost, trial, readings, trial_choices, before | {place}
     return order, first, choices
 
 
 _MOST_TRIALS = 16
+_WORTH_A_FLIP = 0.5
 
 
 def _places_of_norms(modules: Sequence[Module]) -> list[str]:
