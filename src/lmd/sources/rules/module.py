@@ -47,8 +47,9 @@ class Module:
 
 def modules_of(records: Sequence[TensorRecord]) -> list[Module]:
     """Group parameters and buffers by module, in the order of the file; parametrised weights count as one."""
-    # a tensor without entries is no layer
-    shapes = {r.name: r.shape for r in records if r.role in ("parameter", "buffer") and 0 not in r.shape}
+    # a tensor without entries is no layer, and one with a reason is not read
+    kept = [r for r in records if r.role == "buffer" or (r.role == "parameter" and not r.reason)]
+    shapes = {r.name: r.shape for r in kept if 0 not in r.shape}
     for effective, stored in effective_names(shapes).items():
         # weight norm keeps the direction, of the weight's shape, in its second tensor
         full = stored[0] if stored[0].endswith(("_orig", ".original")) else stored[1]

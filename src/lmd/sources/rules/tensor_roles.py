@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from lmd.sources.reading import TensorRecord
+from lmd.sources.rules.quantised import with_quantised
 
 __all__ = ["effective_names", "with_roles"]
 
@@ -25,12 +26,14 @@ _BUFFERS = frozenset(
     ]
 )
 
+_ORIGINAL = re.compile(r"(?:^|\.)parametrizations\.(\w+)\.original\d*$")
+
 
 def with_roles(records: Iterable[TensorRecord]) -> tuple[TensorRecord, ...]:
     """Tell buffers from parameters by their names and types; roles already set stay."""
-    records = tuple(records)
+    records = with_quantised(tuple(records))
     names = {r.name for r in records}
-    return tuple(_with_role(r, names) if r.role == "parameter" else r for r in records)
+    return tuple(_with_role(r, names) if r.role == "parameter" and not r.reason else r for r in records)
 
 
 def _with_role(record: TensorRecord, names: set[str]) -> TensorRecord:
@@ -43,9 +46,21 @@ def _with_role(record: TensorRecord, names: set[str]) -> TensorRecord:
         return replace(record, role="buffer", reason="kept by the module, not trained")
     if (last in ("_u", "_v") and ".parametrizations." in record.name) or (stem != last and orig in names):
         return replace(record, role="buffer", reason="singular vector estimate of a spectral norm")
+    if last == "base" and ".parametrizations." in f".{record.name}":
+        return replace(record, role="buffer", reason="where an orthogonal parametrisation started")
+    found = _ORIGINAL.search(record.name)
+    if found and not _computed(record, names):
+        return replace(record, reason=f"{found[1]!r} is computed from it by a parametrisation that the file does not name")
     if record.dtype in ("bool", "int64"):
         return replace(record, role="buffer", reason=f"{record.dtype} numbers are not trained")
     return record
+
+
+def _computed(record: TensorRecord, names: set[str]) -> bool:
+    """Whether the weight behind a stored tensor can be computed."""
+    path = record.name.rpartition(".")[0]
+    near = {name for name in names if name.startswith(f"{path}.")}
+    return any(record.name in stored for stored in effective_names(near).values())
 
 
 def effective_names(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
