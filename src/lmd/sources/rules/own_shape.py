@@ -117,4 +117,5 @@ def _raw(module: Module) -> Reading | None:
     held = {role: shape for role, shape in module.trained.items() if raw_role(role, shape) is not None}
     if "weight" in module.shapes or not held:
         return None
-    return Reading(module.path, "raw", {role: module.roles[role] for role in held}, confidence="guess", shapes=held)
+    roles = {role: module.roles[role] for role in held}
+    return Reading(module.path, "raw", roles, confidence="guess", shapes=module.trained)

@@ -1,7 +1,8 @@
 """Weights stored as integers or bytes with scales beside them: how many numbers they stand for, and why they wait."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -10,7 +11,7 @@ from lmd.sources.reading import TensorRecord
 __all__ = ["with_quantised"]
 
 _INTEGERS = frozenset(("int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64", "float4_e2m1fn_x2"))
-_EIGHT_BITS = ("float8",)
+_EIGHT_BITS = "float8"
 _BESIDE = re.compile(
     r"^(.*_)?(scales?(_inv|_2)?|scale_(weight|input)|zeros?(_points?)?|qzeros|g_idx|perm|absmax|quant_map|nested_absmax"
     r"|nested_quant_map|quant_state\..*|SCB|weight_format|weight_shape|(input|weight|output|activation)_scale(_inv)?)$"
@@ -24,38 +25,52 @@ Records = Mapping[str, TensorRecord]
 def with_quantised(records: Sequence[TensorRecord]) -> tuple[TensorRecord, ...]:
     """Mark quantised weights with their reason and the numbers they stand for; what they need are buffers."""
     by_name = {r.name: r for r in records if r.role == "parameter"}
-    weights = {name: record for name in by_name if (record := _as_quantised(name, by_name)) is not None}
+    below = _below(by_name)
+    weights = {n: r for n in by_name if (r := _as_quantised(n, by_name, below)) is not None}
+    stems = {*weights, *(name.rpartition(".")[0] for name in weights)}
     found = []
     for record in records:
         if record.name in weights:
             record = weights[record.name]
-        elif record.role == "parameter" and _serves(record.name, weights):
+        elif record.role == "parameter" and _serves(record.name, stems):
             record = replace(record, role="buffer", reason=_OF_A_WEIGHT)
         found.append(record)
     return tuple(found)
 
 
-def _serves(name: str, weights: Records) -> bool:
-    for weight in weights:
-        prefix = weight.rpartition(".")[0]
-        for stem in (weight, prefix):
-            if name.startswith(f"{stem}.") and _BESIDE.match(name[len(stem) + 1 :]):
-                return True
-        # mxfp4 keeps gate_up_proj_blocks and gate_up_proj_scales
-        if weight.endswith("_blocks") and name == f"{weight.removesuffix('_blocks')}_scales":
-            return True
-    return False
+def _prefixes(name: str) -> Iterator[tuple[str, str]]:
+    """The three longest paths a tensor may belong to, each with the rest of its name."""
+    end = len(name)
+    for _ in range(3):
+        end = name.rfind(".", 0, end)
+        yield name[: max(end, 0)], name[end + 1 :]
+        if end < 0:
+            return
 
 
-def _as_quantised(name: str, records: Records) -> TensorRecord | None:
+def _below(names: Iterable[str]) -> dict[str, set[str]]:
+    below: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        for path, rest in _prefixes(name):
+            below[path].add(rest)
+    return below
+
+
+def _serves(name: str, stems: set[str]) -> bool:
+    # mxfp4 keeps gate_up_proj_blocks and gate_up_proj_scales
+    blocks = f"{name.removesuffix('_scales')}_blocks"
+    return blocks in stems or any(path in stems and _BESIDE.match(rest) for path, rest in _prefixes(name))
+
+
+def _as_quantised(name: str, records: Records, below: Mapping[str, set[str]]) -> TensorRecord | None:
     """The record of a tensor of codes; None for any other."""
     record = records[name]
     if len(record.shape) < 2 or not (record.dtype in _INTEGERS or record.dtype.startswith(_EIGHT_BITS)):
         return None
     path, _, last = name.rpartition(".")
-    if last in ("qzeros", "zeros", "zero_point") or _BESIDE.match(last):
+    if _BESIDE.match(last):
         return None
-    beside = {n[len(path) + 1 if path else 0 :] for n in records if n != name and n.startswith(f"{path}." if path else "")}
+    beside = below[path] - {last}
     if last == "qweight":
         return _packed(record, *_gptq(record, path, records))
     if f"{last}.absmax" in beside:
@@ -64,14 +79,16 @@ def _as_quantised(name: str, records: Records) -> TensorRecord | None:
         return _packed(record, prod(record.shape) * 8, "codes packed into integers, counted as of 4 bits")
     if last.endswith("_blocks") and f"{last.removesuffix('_blocks')}_scales" in beside:
         return _packed(record, prod(record.shape) * 2, "4-bit blocks with a scale each")
+    return _one_by_one(record, beside)
+
+
+def _one_by_one(record: TensorRecord, beside: set[str]) -> TensorRecord | None:
+    eight = record.dtype.startswith(_EIGHT_BITS)
     if record.dtype == "float4_e2m1fn_x2":
         return _packed(record, prod(record.shape) * 2, "two 4-bit numbers in each byte")
     if any("." not in other and _BESIDE.match(other) for other in beside):
-        what = "8-bit numbers" if record.dtype.startswith(_EIGHT_BITS) else "integers"
-        return _packed(record, 0, f"{what} with a scale beside them")
-    if record.dtype in _INTEGERS:
-        return _packed(record, 0, f"{record.dtype} codes whose real numbers the file does not tell")
-    return None
+        return _packed(record, 0, f"{'8-bit numbers' if eight else 'integers'} with a scale beside them")
+    return None if eight else _packed(record, 0, f"{record.dtype} codes whose real numbers the file does not tell")
 
 
 def _packed(record: TensorRecord, logical: int, what: str) -> TensorRecord:
