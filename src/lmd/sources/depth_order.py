@@ -11,6 +11,7 @@ _LAST = re.compile(
 _LAYER = re.compile(r"conv(?!_?block)|^(c|fc|lin|linear|dense|proj|up|down)\d*$", re.IGNORECASE)
 _NORM = re.compile(r"norm|(^|_)(ln|bn|gn)(\d|_|$)", re.IGNORECASE)
 
+
 def names_norm(part: str) -> bool:
     """Whether a part of a name is a normalisation's."""
     return _NORM.search(part) is not None

@@ -115,7 +115,11 @@ def _diagonal(reading: Reading) -> nn.Module:
 def _attention(reading: Reading) -> nn.Module:
     settings: Mapping[str, int] = reading.settings or {}
     return nn.MultiheadAttention(
-        settings["embed_dim"], settings.get("heads", 1), kdim=settings.get("kdim"), vdim=settings.get("vdim"), device="meta"
+        settings["embed_dim"],
+        settings.get("heads", 1),
+        kdim=settings.get("kdim"),
+        vdim=settings.get("vdim"),
+        device="meta",
     )
 
 

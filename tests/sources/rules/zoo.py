@@ -109,9 +109,7 @@ def llama_like() -> nn.Module:
             wq=nn.Linear(32, 32, bias=False), wk=nn.Linear(32, 16, bias=False), wv=nn.Linear(32, 16, bias=False),
             wo=nn.Linear(32, 32, bias=False),
         )  # fmt: skip
-        ffn = tree(
-            w1=nn.Linear(32, 88, bias=False), w2=nn.Linear(88, 32, bias=False), w3=nn.Linear(32, 88, bias=False)
-        )
+        ffn = tree(w1=nn.Linear(32, 88, bias=False), w2=nn.Linear(88, 32, bias=False), w3=nn.Linear(32, 88, bias=False))
         norms = {"attention_norm": nn.RMSNorm(32), "ffn_norm": nn.RMSNorm(32)}
         return tree(attention=attention, feed_forward=ffn, **norms)
 
@@ -178,7 +176,9 @@ def mamba_like() -> nn.Module:
         A_log=raw(64, 8), D=raw(64), in_proj=nn.Linear(32, 128, bias=False), conv1d=nn.Conv1d(64, 64, 4, groups=64),
         x_proj=nn.Linear(64, 18, bias=False), dt_proj=nn.Linear(2, 64), out_proj=nn.Linear(64, 32, bias=False),
     )  # fmt: skip
-    return tree(embedding=nn.Embedding(100, 32), layers=S(tree(mixer=mixer, norm=nn.RMSNorm(32))), norm_f=nn.RMSNorm(32))
+    return tree(
+        embedding=nn.Embedding(100, 32), layers=S(tree(mixer=mixer, norm=nn.RMSNorm(32))), norm_f=nn.RMSNorm(32)
+    )
 
 
 def dcgan_generator(last: int = 3) -> nn.Module:
@@ -527,7 +527,10 @@ def atari() -> nn.Module:
 
 def tcn() -> nn.Module:
     def block(i: int, o: int) -> nn.Module:
-        parts: dict[str, nn.Module] = {"conv1": weight_normed(nn.Conv1d(i, o, 3)), "conv2": weight_normed(nn.Conv1d(o, o, 3))}
+        parts: dict[str, nn.Module] = {
+            "conv1": weight_normed(nn.Conv1d(i, o, 3)),
+            "conv2": weight_normed(nn.Conv1d(o, o, 3)),
+        }
         return tree(**parts, **({"downsample": nn.Conv1d(i, o, 1)} if i != o else {}))
 
     return tree(tcn=tree(network=S(block(1, 16), block(16, 16), block(16, 32))), linear=nn.Linear(32, 10))

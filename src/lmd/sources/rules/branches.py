@@ -100,9 +100,7 @@ def _joined(
 ) -> bool:
     own = readings[i]
     beside = [
-        j
-        for j in kernels
-        if paths[j][:depth] == paths[i][:depth] and paths[j][depth + 1 :] == paths[i][depth + 1 :]
+        j for j in kernels if paths[j][:depth] == paths[i][:depth] and paths[j][depth + 1 :] == paths[i][depth + 1 :]
     ]
     # other inputs, as many outputs: streams named in words
     ends = 1 if paths[i][depth][-1:].isdigit() else 2

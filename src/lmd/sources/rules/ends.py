@@ -32,4 +32,6 @@ def ends_of(reading: Reading | None) -> Ends:
         return Ends(0, shape[-1])
     if reading.kind in ("transposed_kernel_matrix", "transposed_dense"):
         return Ends(shape[0], shape[1] * groups)
+    if reading.kind == "dense" and len(shape) == 3:
+        return Ends(0, shape[0])
     return Ends(shape[1] * groups, shape[0]) if len(shape) > 1 else Ends()

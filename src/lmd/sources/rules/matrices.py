@@ -1,5 +1,6 @@
 """Two-dimensional weights that their own shapes leave open: what the layers beside them say."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -8,6 +9,10 @@ from lmd.sources.rules.evidence import Evidence
 from lmd.sources.rules.module import Module
 
 __all__ = ["matrix_among"]
+
+_PROJECTION = re.compile(
+    r"(proj|(^|\.)(to_)?(q|k|v|o|w[qkvo]?|w\d|fc\d*|lin(ear)?\d*|dense|query|key|value))(_|\.|\d|$)", re.IGNORECASE
+)
 
 
 def matrix_among(module: Module, reading: Reading, index: int, evidence: Evidence) -> Reading:
@@ -92,6 +97,14 @@ def _unnamed(reading: Reading, index: int, fits: _Fits, evidence: Evidence) -> R
     table = f"a layer reads width {columns} and none {rows}: its columns are vectors"
     if not fits.inputs and not fits.outputs and fits.vectors and rows > 1:
         return _embedding(reading, "siblings", table)
+    if fits.inputs and _PROJECTION.search(reading.path) and rows <= columns:
+        return _dense(reading, "siblings", f"width {columns} is written before it, and its name is a projection's")
+    if fits.inputs and any(
+        r is not None and (r.kind, r.shape) == ("embedding", reading.shape) for r in evidence.readings
+    ):
+        return _dense(
+            reading, "siblings", f"width {columns} is written before it; the table of {rows} entries is another"
+        )
     if fits.vectors and not fits.outputs and (fits.head or fits.first) and not _is_head(index, fits, evidence):
         return _embedding(reading, "guess", table)
     if fits.vectors:

@@ -10,9 +10,10 @@ from lmd.sources.rules.raw_tensors import raw_role
 __all__ = ["EMBEDDING", "by_own_shape"]
 
 EMBEDDING = re.compile(
-    r"emb|wte|wpe|lookup|codebook|vocab|relative_attention_bias|^shared$|(^|_)(user|item|movie|book)s?(_|\d|$)|factors",
+    r"emb|wte|wpe|lookup|codebook|vocab|relative_attention_bias|^shared$|(^|_)(user|item|movie|book)s?(_|\d|$)|factors|(^|_)bag",
     re.IGNORECASE,
 )
+_BILINEAR = re.compile(r"bilin|^bil\d*$", re.IGNORECASE)
 _NORM = re.compile(r"norm|(^|_)(ln|bn|gn|rms)(\d|_|$)", re.IGNORECASE)
 
 
@@ -101,6 +102,8 @@ def _kernel(module: Module) -> Reading | None:
     weight, bias = module.shapes.get("weight"), module.shapes.get("bias")
     if weight is None or not 3 <= len(weight) <= 5:
         return None
+    if len(weight) == 3 and bias == weight[:1] and _BILINEAR.search(module.name):
+        return _reading(module, "dense", "guess", f"{module.name!r} names a bilinear layer", "kernel_matrix")
     first, second = weight[:2]
     if bias is not None and len(bias) == 1 and first != second:
         if bias[0] == first:

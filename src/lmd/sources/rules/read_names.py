@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from lmd.sources.depth_order import depth_key, names_norm
 from lmd.sources.reading import Reading, TensorRecord
@@ -35,9 +36,8 @@ def read_names(
     """
     modules, first, choices = _in_best_order(modules_of(records), ordered=ordered)
     votes = votes_of(modules, first, choices)
-    known = [
-        settled(i, r, choices[i], votes) if r is not None and i in choices else r for i, r in enumerate(first)
-    ]
+    known = [settled(i, r, choices[i], votes) if r is not None and i in choices else r for i, r in enumerate(first)]
+    known = [_perhaps_bilinear(i, known) for i in range(len(known))]
     evidence = evidence_of(modules, known, ordered=ordered)
     readings = tuple(_among(index, evidence) for index in range(len(modules)))
     return tuple(r for r in overridden(readings, modules, kinds or {}) if r is not None and r.kind != "vector")
@@ -75,6 +75,21 @@ def _numberless(path: str) -> str:
 
 def _among(index: int, evidence: Evidence) -> Reading | None:
     module, reading = evidence.modules[index], evidence.readings[index]
-    if reading is not None and reading.kind in ("dense", "embedding") and reading.confidence == "guess":
+    if reading is None or len(reading.shape) != 2 or reading.confidence != "guess":
+        return reading
+    if reading.kind in ("dense", "embedding"):
         return matrix_among(module, reading, index, evidence)
     return reading
+
+
+def _perhaps_bilinear(index: int, readings: Sequence[Reading | None]) -> Reading | None:
+    """A lone kernel of three axes behind a dense layer may as well be the form of a bilinear layer."""
+    reading = readings[index]
+    if reading is None or reading.kind != "kernel_matrix" or len(reading.shape) != 3 or "bias" not in reading.roles:
+        return reading
+    others = [r for i, r in enumerate(readings) if r is not None and i != index]
+    before = next((r for r in reversed(readings[:index]) if r is not None), None)
+    if any(r.kind.endswith("kernel_matrix") for r in others) or before is None or before.kind != "dense":
+        return reading
+    alternatives = (*reading.alternatives, "dense")
+    return replace(reading, confidence="guess", alternatives=alternatives, reason="a kernel, or a bilinear form")

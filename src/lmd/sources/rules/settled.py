@@ -55,7 +55,9 @@ def settled(index: int, reading: Reading, choice: Choice, votes: Votes) -> Readi
         voted = _voted(index, reading, votes)
         if voted is not None:
             return _as_voted(reading, choice, *voted)
-    return _as(reading, choice, choice.option.word, "guess", f"{_beside(reading, choice)}; other readings fit nearly as well")
+    return _as(
+        reading, choice, choice.option.word, "guess", f"{_beside(reading, choice)}; other readings fit nearly as well"
+    )
 
 
 def _beside(reading: Reading, choice: Choice) -> str:

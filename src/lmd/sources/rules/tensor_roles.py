@@ -50,7 +50,9 @@ def _with_role(record: TensorRecord, names: set[str]) -> TensorRecord:
         return replace(record, role="buffer", reason="where an orthogonal parametrisation started")
     found = _ORIGINAL.search(record.name)
     if found and not _computed(record, names):
-        return replace(record, reason=f"{found[1]!r} is computed from it by a parametrisation that the file does not name")
+        return replace(
+            record, reason=f"{found[1]!r} is computed from it by a parametrisation that the file does not name"
+        )
     if record.dtype in ("bool", "int64"):
         return replace(record, role="buffer", reason=f"{record.dtype} numbers are not trained")
     return record
