@@ -13,9 +13,40 @@ from lmd.sources.network import Network
 __all__ = ["Feeds", "feeds_of"]
 
 _READERS = frozenset(
-    """q_proj k_proj v_proj q_a_proj kv_a_proj_with_mqa query key value qkv qkv_proj c_attn query_key_value Wqkv in_proj
-    in_proj_weight q_proj_weight k_proj_weight v_proj_weight gate_proj up_proj gate_up_proj fc1 linear1 c_fc
-    dense_h_to_4h Wi w1 w3 w12 gate router shared_expert_gate""".split()
+    [
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "q_a_proj",
+        "kv_a_proj_with_mqa",
+        "query",
+        "key",
+        "value",
+        "qkv",
+        "qkv_proj",
+        "c_attn",
+        "query_key_value",
+        "Wqkv",
+        "in_proj",
+        "in_proj_weight",
+        "q_proj_weight",
+        "k_proj_weight",
+        "v_proj_weight",
+        "gate_proj",
+        "up_proj",
+        "gate_up_proj",
+        "fc1",
+        "linear1",
+        "c_fc",
+        "dense_h_to_4h",
+        "Wi",
+        "w1",
+        "w3",
+        "w12",
+        "gate",
+        "router",
+        "shared_expert_gate",
+    ]
 )
 """Layers that read what comes into an attention or a feed-forward block, by the names libraries give them."""
 

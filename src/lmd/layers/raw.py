@@ -66,9 +66,7 @@ _NOTES = {
 }
 
 
-def _row(  # noqa: PLR0913 - a row's own fields
-    name: str, kind: str, shape: tuple[int, int], loader: Loader, form: object, *, groups: int = 1
-) -> LayerMatrix:
+def _row(name: str, kind: str, shape: tuple[int, int], loader: Loader, form: object, *, groups: int = 1) -> LayerMatrix:
     note = _NOTES[kind] if len(loader.shape) <= 2 else f"{_NOTES[kind]}; stored {' x '.join(map(str, loader.shape))}"
     return LayerMatrix(name, kind, shape, loader, form, groups, confidence="guess", note=note)  # type: ignore[arg-type]
 

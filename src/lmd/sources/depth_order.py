@@ -26,10 +26,10 @@ def depth_key(name: str, *, norms_first: bool = False) -> Key:
     >>> sorted(["fc.w", "l.10.w", "l.2.w", "bn1.w", "conv1.w", "embed.w"], key=depth_key)
     ['embed.w', 'conv1.w', 'bn1.w', 'l.2.w', 'l.10.w', 'fc.w']
     """
-    return tuple(_part_key(part, norms_first) for part in name.split("."))
+    return tuple(_part_key(part, norms_first=norms_first) for part in name.split("."))
 
 
-def _part_key(part: str, norms_first: bool) -> tuple[int, float, int, str]:
+def _part_key(part: str, *, norms_first: bool) -> tuple[int, float, int, str]:
     number = re.search(r"(\d+)$", part)
     place = -1 if _FIRST.search(part) else 1 if _LAST.search(part) else 0
     # of one number: the layer, its normalisation, then the blocks behind them

@@ -77,8 +77,8 @@ def _module(reading: Reading) -> nn.Module:
 
 def _dense(reading: Reading) -> nn.Module:
     if len(reading.shape) == 3:
-        outputs, *inputs = reading.shape
-        return nn.Bilinear(*inputs, outputs, bias="bias" in reading.roles, device="meta")
+        outputs, first, second = reading.shape
+        return nn.Bilinear(first, second, outputs, bias="bias" in reading.roles, device="meta")
     rows, columns = reading.shape
     return nn.Linear(columns, rows, bias="bias" in reading.roles, device="meta")
 

@@ -72,8 +72,8 @@ def test_recurrent_layers_are_told_by_their_number_of_gates(gates, kind):
     assert read(**shapes)["l"].settings["gates"] == gates, kind
 
 
-def test_a_one_dimensional_weight_alone_is_no_map():
-    assert read(act__weight=(1,)) == {}
+def test_a_one_dimensional_weight_alone_is_a_guess():
+    assert read(act__weight=(1,))["act"].confidence == "guess"
     slopes = read(**{"3__weight": (16,)})["3"]
     assert (slopes.kind, slopes.confidence, slopes.alternatives) == ("diagonal", "guess", ("vector",))
     assert read(norm__weight=(16,))["norm"].kind == "diagonal"

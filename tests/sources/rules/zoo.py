@@ -633,7 +633,8 @@ ZOO: Mapping[str, Callable[[], nn.Module]] = {
         for maker in (
             char_rnn, char_gru, text_classifier, summing_rnn, seq2seq, word_lm, word_lm_untied, transformer_lm,
             translator, nano_gpt, llama_like, bert_like, vit_timm, text_cnn, text_cnn_1d, two_stems, two_streams,
-            two_streams_bn, two_stems_of_two, mamba_like, dcgan_generator, dcgan_discriminator, dcgan_biased, gan_pair, equal_up, u_net, u_net_even,
+            two_streams_bn, two_stems_of_two, mamba_like,
+            dcgan_generator, dcgan_discriminator, dcgan_biased, gan_pair, equal_up, u_net, u_net_even,
             autoencoder, autoencoder_bare, autoencoder_nothing, linear_autoencoder, vae, conv_vae, vq_vae,
             alexnet_grouped, resnext, grouped_wider, resnet, bottleneck, vgg, mobilenet_v1, mobilenet_v2, mobilenet_v3,
             efficientnet_like, depthwise_multiplier, eeg_net, mini_xception, conv_next, dense_net, inception,

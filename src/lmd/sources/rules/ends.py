@@ -19,19 +19,46 @@ def ends_of(reading: Reading | None) -> Ends:
     """The ends that a reading implies; a table of vectors is read by index and has only one."""
     if reading is None or not reading.shape:
         return Ends()
-    shape, settings = reading.shape, reading.settings or {}
-    groups = settings.get("groups", 1)
-    if reading.kind == "gate":
-        width = settings["proj_size"] or settings["hidden_size"]
-        return Ends(settings["input_size"], width * (1 + settings["bidirectional"]))
-    if reading.kind == "query":
-        return Ends(shape[0], shape[0])
-    if reading.kind == "diagonal":
-        return Ends(shape[-1], shape[-1])
-    if reading.kind == "embedding":
-        return Ends(0, shape[-1])
-    if reading.kind in ("transposed_kernel_matrix", "transposed_dense"):
-        return Ends(shape[0], shape[1] * groups)
-    if reading.kind == "dense" and len(shape) == 3:
-        return Ends(0, shape[0])
-    return Ends(shape[1] * groups, shape[0]) if len(shape) > 1 else Ends()
+    return _BY_KIND.get(reading.kind, _forward)(reading)
+
+
+def _forward(reading: Reading) -> Ends:
+    outputs, *inputs = reading.shape
+    if not inputs:
+        return Ends()
+    # a bilinear form reads two inputs
+    bilinear = reading.kind == "dense" and len(inputs) > 1
+    return Ends(0 if bilinear else inputs[0] * _groups(reading), outputs)
+
+
+def _backward(reading: Reading) -> Ends:
+    return Ends(reading.shape[0], reading.shape[1] * _groups(reading))
+
+
+def _recurrent(reading: Reading) -> Ends:
+    settings = reading.settings or {}
+    width = settings["proj_size"] or settings["hidden_size"]
+    return Ends(settings["input_size"], width * (1 + settings["bidirectional"]))
+
+
+def _same(reading: Reading) -> Ends:
+    # one slope for all channels tells nothing of them
+    return Ends(reading.shape[-1], reading.shape[-1]) if reading.shape[-1] > 1 else Ends()
+
+
+def _table(reading: Reading) -> Ends:
+    return Ends(0, reading.shape[-1])
+
+
+def _groups(reading: Reading) -> int:
+    return (reading.settings or {}).get("groups", 1)
+
+
+_BY_KIND = {
+    "gate": _recurrent,
+    "query": _same,
+    "diagonal": _same,
+    "embedding": _table,
+    "transposed_dense": _backward,
+    "transposed_kernel_matrix": _backward,
+}

@@ -30,11 +30,11 @@ class Evidence:
 
     def reads_after(self, width: int, index: int, *, guesses: bool = False) -> bool:
         """Whether a module behind this one, or any other where the order is lost, reads this width."""
-        return any(e.reads == width and (guesses or s) for e, s in self._others(index, after=True))
+        return width > 1 and any(e.reads == width and (guesses or s) for e, s in self._others(index, after=True))
 
     def writes_before(self, width: int, index: int, *, guesses: bool = False) -> bool:
         """Whether a module before this one, or any other where the order is lost, writes this width."""
-        return any(e.writes == width and (guesses or s) for e, s in self._others(index, after=False))
+        return width > 1 and any(e.writes == width and (guesses or s) for e, s in self._others(index, after=False))
 
     def flattened_before(self, width: int, index: int) -> bool:
         """Whether kernels before this module write channels of which this width is a multiple."""

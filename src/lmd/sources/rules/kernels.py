@@ -2,27 +2,27 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
+from lmd.sources.depth_order import names_norm
 from lmd.sources.reading import Reading
 from lmd.sources.rules.branches import Branch, branches_of, is_kernel
 from lmd.sources.rules.chain import Choice, Option, Passed, cheapest
 from lmd.sources.rules.ends import ends_of
 from lmd.sources.rules.module import Module
-from lmd.sources.depth_order import names_norm
 
-__all__ = ["NAMES_TRANSPOSED", "SURE", "kernels_in_chain"]
+__all__ = ["SURE", "kernels_in_chain", "names_rise"]
 
 SURE = 0.5
 """A reading is settled by the layers beside it where every other one would break half a connection more."""
 
 _PLAIN, _GROUPED, _TRANSPOSED = "kernel_matrix", "grouped_kernel_matrix", "transposed_kernel_matrix"
 _DEPTHWISE = re.compile(r"dw|depth_?wise|dconv|separable", re.IGNORECASE)
-NAMES_TRANSPOSED = re.compile(r"transp|deconv|convt|conv_t|upconv|up_conv", re.IGNORECASE)
-_NAMES_RISE = re.compile(r"^_?up(s|score|sample)?\d*$|^_?up_?\d+$", re.IGNORECASE)
+_NAMES_TRANSPOSED = re.compile(r"transp|deconv|convt|conv_t|tconv", re.IGNORECASE)
+_NAMES_RISE = re.compile(r"^_?up(s|score|sample|_?conv)?_?\d*$", re.IGNORECASE)
 _NAMES_INPUT = re.compile(r"^(conv_?)?(input|in|stem|start|first)(_?conv)?$|stem", re.IGNORECASE)
 
 
@@ -36,6 +36,7 @@ class _Place:
         weight: how much its neighbourhood counts, less where the order is guessed.
         branch: what speaks for a branch of its own.
         parts: the kinds its shapes allow, if it is a kernel.
+        input: whether it may read the input of the network: by its name, or as the only one whose input nobody writes.
     """
 
     module: Module
@@ -45,6 +46,7 @@ class _Place:
     weight: float
     branch: Branch | None
     parts: tuple[str, ...]
+    input: bool = False
 
 
 def kernels_in_chain(
@@ -63,18 +65,30 @@ def _places(modules: Sequence[Module], first: Sequence[Reading | None], *, order
     written: set[int] = set()
     before: Module | None = None
     everything = Counter(ends_of(r).writes for r in first)
+    alone = None if ordered else _only_unwritten(modules, first, everything)
     for i, (module, reading) in enumerate(zip(modules, first, strict=True)):
         if reading is None or reading.kind in ("vector", "raw"):
             continue
-        sure = ordered or before is None or _in_a_row(before, module)
+        sure = ordered or (before is not None and _in_a_row(before, module))
         own = Counter([ends_of(reading).writes])
         anywhere = frozenset(everything - own) - {0}
         earlier = frozenset(written) - {0} if ordered else anywhere
         parts = _allowed(module, reading) if is_kernel(reading) else ()
-        places[i] = _Place(module, reading, earlier, anywhere, 1.0 if sure else 0.5, branches.get(i), parts)
+        first_of_all = i == alone or _NAMES_INPUT.search(module.name) is not None
+        weight = 1.0 if sure else 0.5
+        places[i] = _Place(module, reading, earlier, anywhere, weight, branches.get(i), parts, first_of_all)
         written.add(ends_of(reading).writes)
         before = module
     return places
+
+
+def _only_unwritten(modules: Sequence[Module], first: Sequence[Reading | None], written: Collection[int]) -> int | None:
+    """The one kernel, where it is one, that reads as many channels as no layer writes and is not named depthwise."""
+    if any(r is not None and r.kind == "embedding" for r in first):
+        return None
+    kernels = [i for i, r in enumerate(first) if r is not None and is_kernel(r) and r.shape[1] not in written]
+    named = [i for i in kernels if not _DEPTHWISE.search(modules[i].path)]
+    return named[0] if len(named) == 1 else None
 
 
 def _in_a_row(before: Module, module: Module) -> bool:
@@ -137,12 +151,15 @@ def _break(reads: int, place: _Place, passed: Passed) -> float:
     if reads in place.earlier or any(reads - w in place.earlier for w in before if reads > w):
         # from further back, or put together from two layers
         cost = 0.3 if place.reading.shape[0] == place.reading.shape[1] else 0.5
+    if len(place.reading.shape) == 3 and 2 * reads in before:
+        # a gate between them halves a signal
+        cost = min(cost, 0.3)
     if passed.width != passed.channels and reads in place.anywhere:
         cost = min(cost, 0.7)
     if place.branch is not None and reads == place.reading.shape[1]:
         cost = min(cost, 0.0 if place.branch.joined else place.branch.cost)
-    if _NAMES_INPUT.search(place.module.name) and reads == place.reading.shape[1]:
-        cost = min(cost, 0.2)
+    if place.input and reads == place.reading.shape[1]:
+        cost = min(cost, 0.1)
     # what nobody writes is not written elsewhere either
     return cost * place.weight if reads in place.anywhere else cost
 
@@ -162,13 +179,15 @@ def _in_groups(place: _Place, passed: Passed) -> list[Option]:
         unsure = 0.0 if place.weight == 1.0 and passed.width in (0, passed.channels) else 0.3
         # several filters for each channel are a picture's, hardly a sequence's
         unsure += 0.4 if inputs == len(kernel) == 1 and width != outputs else 0.0
+        unsure += 0.2 if len(kernel) == 1 and width == 2 * inputs else 0.0
         costs[width] = _group_cost(width, outputs, inputs) + unsure
     if inputs == 1 and _before(place, passed):
         # each channel by itself, wherever the channels come from
         known = outputs in place.earlier
         costs[outputs] = min(costs.get(outputs, 1.0), 0.3 if known else 0.7)
-    for width in place.earlier if place.weight < 1.0 else ():
-        costs.setdefault(width, 0.3 + _group_cost(width, outputs, inputs))
+    # three or four channels are a picture's
+    for width in place.earlier if place.weight < 1.0 and inputs not in (3, 4) else ():
+        costs.setdefault(width, 0.2 + _group_cost(width, outputs, inputs))
     options = []
     for width, cost in costs.items():
         groups, rest = divmod(width, inputs)
@@ -185,6 +204,6 @@ def _group_cost(width: int, outputs: int, inputs: int) -> float:
 
 def names_rise(module: Module, reading: Reading) -> bool:
     """Whether the name is that of a transposed convolution, or of a rise in size by an even kernel."""
-    if NAMES_TRANSPOSED.search(module.name):
+    if _NAMES_TRANSPOSED.search(module.name):
         return True
     return _NAMES_RISE.search(module.name) is not None and all(k % 2 == 0 for k in reading.shape[2:])

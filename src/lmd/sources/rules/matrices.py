@@ -83,7 +83,8 @@ def _named_embedding(reading: Reading, fits: _Fits) -> Reading:
         # T5's table of one number for each head: its width occurs nowhere else
         return replace(reading, confidence="siblings", reason="named as T5 names its position table")
     if fits.outputs and not fits.vectors and not fits.head:
-        return _dense(reading, "siblings", f"a layer reads width {rows} and none {columns}: its rows are outputs")
+        reason = f"a layer reads width {rows} and none {columns}: its rows are outputs"
+        return _as(reading, "dense", "siblings", reason)
     if fits.vectors and rows != columns and (not fits.outputs or fits.first):
         reason = f"a layer reads vectors of width {columns}, which its name says it holds"
         return replace(reading, confidence="siblings", reason=reason)
@@ -92,28 +93,28 @@ def _named_embedding(reading: Reading, fits: _Fits) -> Reading:
 
 def _unnamed(reading: Reading, index: int, fits: _Fits, evidence: Evidence) -> Reading:
     rows, columns = reading.shape
-    if fits.inputs and fits.outputs:
-        return _dense(reading, "siblings", f"width {columns} is written before it and width {rows} read behind it")
+    before = f"width {columns} is written before it"
     table = f"a layer reads width {columns} and none {rows}: its columns are vectors"
-    if not fits.inputs and not fits.outputs and fits.vectors and rows > 1:
-        return _embedding(reading, "siblings", table)
-    if fits.inputs and _PROJECTION.search(reading.path) and rows <= columns:
-        return _dense(reading, "siblings", f"width {columns} is written before it, and its name is a projection's")
-    if fits.inputs and any(
-        r is not None and (r.kind, r.shape) == ("embedding", reading.shape) for r in evidence.readings
-    ):
-        return _dense(
-            reading, "siblings", f"width {columns} is written before it; the table of {rows} entries is another"
-        )
-    if fits.vectors and not fits.outputs and (fits.head or fits.first) and not _is_head(index, fits, evidence):
-        return _embedding(reading, "guess", table)
-    if fits.vectors:
-        return _dense(reading, "guess", "no bias")
-    if fits.inputs:
-        return _dense(reading, "siblings", f"width {columns} is written before it, and nothing reads {columns} again")
-    if fits.outputs:
-        return _dense(reading, "siblings", f"width {rows} is read behind it, and nothing reads {columns}")
-    return reading
+    projection = _PROJECTION.search(reading.path) is not None and rows <= columns
+    tables = any(r is not None and (r.kind, r.shape) == ("embedding", reading.shape) for r in evidence.readings)
+    entries = (fits.head or fits.first) and not _is_head(index, fits, evidence)
+    # the first line that holds
+    dense: list[tuple[bool, Confidence, str]] = [
+        (fits.inputs and fits.outputs, "siblings", f"{before} and width {rows} read behind it"),
+        (fits.inputs and projection, "siblings", f"{before}, and its name is a projection's"),
+        (fits.inputs and tables, "siblings", f"{before}; the table of {rows} entries is another"),
+        (fits.vectors, "guess", "no bias"),
+        (fits.inputs, "siblings", f"{before}, and nothing reads {columns} again"),
+        (fits.outputs, "siblings", f"width {rows} is read behind it, and nothing reads {columns}"),
+    ]
+    found = next((i for i, line in enumerate(dense) if line[0]), len(dense))
+    if found >= _TABLES_GO_BEFORE and fits.vectors and not fits.outputs and rows > 1 and (entries or not fits.inputs):
+        return _as(reading, "embedding", "guess" if fits.inputs else "siblings", table)
+    return _as(reading, "dense", *dense[found][1:]) if found < len(dense) else reading
+
+
+_TABLES_GO_BEFORE = 3
+"""Lines of the list above that speak louder than vectors read by others."""
 
 
 def _is_head(index: int, fits: _Fits, evidence: Evidence) -> bool:
@@ -121,13 +122,6 @@ def _is_head(index: int, fits: _Fits, evidence: Evidence) -> bool:
     return not fits.first and not any(ends.reads for ends in evidence.ends[index + 1 :])
 
 
-def _dense(reading: Reading, confidence: Confidence, reason: str) -> Reading:
-    return replace(
-        reading, kind="dense", confidence=confidence, alternatives=("embedding", "transposed_dense"), reason=reason
-    )
-
-
-def _embedding(reading: Reading, confidence: Confidence, reason: str) -> Reading:
-    return replace(
-        reading, kind="embedding", confidence=confidence, alternatives=("dense", "transposed_dense"), reason=reason
-    )
+def _as(reading: Reading, kind: str, confidence: Confidence, reason: str) -> Reading:
+    others = tuple(k for k in ("embedding", "dense", "transposed_dense") if k != kind)
+    return replace(reading, kind=kind, confidence=confidence, alternatives=others, reason=reason)

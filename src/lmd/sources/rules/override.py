@@ -67,11 +67,11 @@ def _parsed(glob: str, word: str) -> tuple[str, int]:
     if kind in _BY_NAME:
         raise ValueError(
             f"--kind {glob}={word}: {kind!r} needs tensors named as torch names them (in_proj_weight, weight_ih_l0) "
-            f"and follows from them by itself; call the matrix 'dense', or give the module with --builder FILE.py:FUNCTION."
+            "and follows from them by itself; call the matrix 'dense', or give the module with --builder FILE.py:NAME."
         )
     if kind not in (*KINDS, "heads"):
         raise ValueError(f"--kind {glob}={word}: {kind!r} is no kind; choose one of {', '.join(KINDS)}, heads:NUMBER.")
-    if (colon and kind not in _WITH_NUMBER) or (colon or kind == "heads") and not (number.isdigit() and int(number)):
+    if (colon and kind not in _WITH_NUMBER) or ((colon or kind == "heads") and not (number.isdigit() and int(number))):
         raise ValueError(f"--kind {glob}={word}: a number goes with {' and '.join(_WITH_NUMBER)} only: heads:8.")
     return kind, int(number or 0)
 

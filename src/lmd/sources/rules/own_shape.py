@@ -10,7 +10,8 @@ from lmd.sources.rules.raw_tensors import raw_role
 __all__ = ["EMBEDDING", "by_own_shape"]
 
 EMBEDDING = re.compile(
-    r"emb|wte|wpe|lookup|codebook|vocab|relative_attention_bias|^shared$|(^|_)(user|item|movie|book)s?(_|\d|$)|factors|(^|_)bag",
+    r"emb|wte|wpe|lookup|codebook|vocab|relative_attention_bias|^shared$|(^|_)(user|item|movie|book)s?(_|\d|$)|factors|(^|_)bag"
+    r"|^(tok|token|pos|position|word|char|segment)s?(_?table)?$",
     re.IGNORECASE,
 )
 _BILINEAR = re.compile(r"bilin|^bil\d*$", re.IGNORECASE)
@@ -78,8 +79,7 @@ def _norm(module: Module) -> Reading | None:
         return _reading(module, "diagonal", "shape", "1-d weight and bias of equal length: normalisation")
     if _NORM.search(module.last) and weight[0] > 1:
         return _reading(module, "diagonal", "guess", f"1-d weight; {module.last!r} names a normalisation", "vector")
-    kind, other = ("diagonal", "vector") if weight[0] > 1 else ("vector", "diagonal")
-    return _reading(module, kind, "guess", "1-d weight alone: slopes or a scale of each channel", other)
+    return _reading(module, "diagonal", "guess", "1-d weight alone: slopes or a scale of each channel", "vector")
 
 
 def _matrix(module: Module) -> Reading | None:

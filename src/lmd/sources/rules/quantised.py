@@ -28,14 +28,13 @@ def with_quantised(records: Sequence[TensorRecord]) -> tuple[TensorRecord, ...]:
     below = _below(by_name)
     weights = {n: r for n in by_name if (r := _as_quantised(n, by_name, below)) is not None}
     stems = {*weights, *(name.rpartition(".")[0] for name in weights)}
-    found = []
-    for record in records:
-        if record.name in weights:
-            record = weights[record.name]
-        elif record.role == "parameter" and _serves(record.name, stems):
-            record = replace(record, role="buffer", reason=_OF_A_WEIGHT)
-        found.append(record)
-    return tuple(found)
+    return tuple(weights.get(r.name) or _beside_one(r, stems) for r in records)
+
+
+def _beside_one(record: TensorRecord, stems: set[str]) -> TensorRecord:
+    if record.role == "parameter" and _serves(record.name, stems):
+        return replace(record, role="buffer", reason=_OF_A_WEIGHT)
+    return record
 
 
 def _prefixes(name: str) -> Iterator[tuple[str, str]]:
@@ -77,12 +76,12 @@ def _as_quantised(name: str, records: Records, below: Mapping[str, set[str]]) ->
         return _packed(record, 2 * prod(record.shape), "4-bit codes of bitsandbytes")
     if last == "weight_packed":
         return _packed(record, prod(record.shape) * 8, "codes packed into integers, counted as of 4 bits")
+    return _one_by_one(record, last, beside)
+
+
+def _one_by_one(record: TensorRecord, last: str, beside: set[str]) -> TensorRecord | None:
     if last.endswith("_blocks") and f"{last.removesuffix('_blocks')}_scales" in beside:
         return _packed(record, prod(record.shape) * 2, "4-bit blocks with a scale each")
-    return _one_by_one(record, beside)
-
-
-def _one_by_one(record: TensorRecord, beside: set[str]) -> TensorRecord | None:
     eight = record.dtype.startswith(_EIGHT_BITS)
     if record.dtype == "float4_e2m1fn_x2":
         return _packed(record, prod(record.shape) * 2, "two 4-bit numbers in each byte")

@@ -104,19 +104,20 @@ def _voted(index: int, reading: Reading, votes: Votes) -> tuple[bool, bool, str]
     module = votes.modules[index]
     around = _around(index, votes)
     numbered = {votes.transposed[i] for i in around if module.stem and votes.modules[i].stem == module.stem}
-    if len(numbered) == 1:
-        return numbered.pop(), True, f"as others named {module.stem!r} and a number beside it"
     before = [votes.transposed[i] for i in around if i < index][-1:]
     after = [votes.transposed[i] for i in around if i > index][:1]
-    if before and before == after:
-        return before[0], True, "as the kernels before and behind it"
-    if names_rise(module, reading):
-        return True, False, f"{module.name!r} names a transposed convolution"
-    if around and len({votes.transposed[i] for i in around}) == 1:
-        return (before or after)[0], True, f"as all others under {module.parent!r}"
-    if votes.transposed and not any(votes.transposed.values()) and reading.shape[2:] in votes.sizes:
-        return False, True, "no kernel of the file is transposed, and others have its size"
-    return None
+    unanimous = len({votes.transposed[i] for i in around}) == 1
+    rises = names_rise(module, reading) and not (unanimous and any(before + after))
+    usual = bool(votes.transposed) and not any(votes.transposed.values()) and reading.shape[2:] in votes.sizes
+    # the first line that holds
+    lines = (
+        (len(numbered) == 1, any(numbered), True, f"as others named {module.stem!r} and a number beside it"),
+        (rises, True, False, f"{module.name!r} names a transposed convolution"),
+        (bool(before) and before == after, any(before), True, "as the kernels before and behind it"),
+        (unanimous, any(before + after), True, f"as all others under {module.parent!r}"),
+        (usual, False, True, "no kernel of the file is transposed, and others have its size"),
+    )
+    return next(((transposed, sure, why) for holds, transposed, sure, why in lines if holds), None)
 
 
 def _around(index: int, votes: Votes) -> list[int]:
