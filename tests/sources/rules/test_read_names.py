@@ -51,18 +51,19 @@ def test_transposed_convolutions_of_equal_channels_follow_their_siblings():
 
 
 def test_depthwise_kernels_are_grouped_and_a_first_grey_picture_is_not():
-    found = read(**{"0__weight": (8, 1, 3, 3), "0__bias": (8,), "1__weight": (8, 1, 3, 3), "1__bias": (8,)})
-    assert found["0"].kind == "kernel_matrix"
-    depthwise = found["1"]
+    found = read(c0__weight=(8, 1, 3, 3), c0__bias=(8,), c1__weight=(8, 1, 3, 3), c1__bias=(8,))
+    assert found["c0"].kind == "kernel_matrix"
+    depthwise = found["c1"]
     assert (depthwise.kind, depthwise.settings) == ("grouped_kernel_matrix", {"groups": 8})
     assert (depthwise.confidence, depthwise.alternatives) == ("guess", ("kernel_matrix",))
 
 
 def test_kernels_side_by_side_are_branches_where_the_next_layer_reads_them_all():
-    shapes = {"a__weight": (8, 1, 3, 3), "a__bias": (8,), "b__weight": (8, 1, 3, 3), "b__bias": (8,)}
-    alone = read(**shapes)["b"]
+    alone = read(a__weight=(8, 1, 3, 3), a__bias=(8,), b__weight=(8, 1, 3, 3), b__bias=(8,))["b"]
     assert (alone.kind, alone.confidence) == ("kernel_matrix", "guess")
-    joined = read(**shapes, fc__weight=(3, 16), fc__bias=(3,))["b"]
+    joined = read(
+        a__weight=(8, 1, 3, 3), a__bias=(8,), b__weight=(8, 1, 3, 3), b__bias=(8,), fc__weight=(3, 16), fc__bias=(3,)
+    )["b"]  # fmt: skip
     assert (joined.kind, joined.confidence) == ("kernel_matrix", "shape")
 
 
@@ -74,7 +75,7 @@ def test_recurrent_layers_are_told_by_their_number_of_gates(gates, kind):
 
 def test_a_one_dimensional_weight_alone_is_a_guess():
     assert read(act__weight=(1,))["act"].confidence == "guess"
-    slopes = read(**{"3__weight": (16,)})["3"]
+    slopes = read(act3__weight=(16,))["act3"]
     assert (slopes.kind, slopes.confidence, slopes.alternatives) == ("diagonal", "guess", ("vector",))
     assert read(norm__weight=(16,))["norm"].kind == "diagonal"
 

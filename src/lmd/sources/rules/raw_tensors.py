@@ -53,7 +53,7 @@ def bias_of(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]
     """
     words = {"w": ("b",), "W": ("b", "B")}
     for word in dict.fromkeys(_WEIGHT.findall(name)):
-        for bias in words.get(word, ("bias", "b")):
+        for bias in words.get(word, ("bias", "b", "biases")):
             other = shapes.get(re.sub(rf"(?<![A-Za-z]){word}s?(?![A-Za-z])|weights?|kernel", bias, name, count=1))
             if other is not None and len(other) == 1:
                 return other
