@@ -88,7 +88,10 @@ def _only_unwritten(modules: Sequence[Module], first: Sequence[Reading | None], 
         return None
     kernels = [i for i, r in enumerate(first) if r is not None and is_kernel(r) and r.shape[1] not in written]
     named = [i for i in kernels if not _DEPTHWISE.search(modules[i].path)]
-    return named[0] if len(named) == 1 else None
+    # a kernel that reads one channel is more often a depthwise one
+    wide = [i for i in named if (r := first[i]) is not None and r.shape[1] > 1]
+    candidates = wide or named
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def _in_a_row(before: Module, module: Module) -> bool:
@@ -160,8 +163,8 @@ def _break(reads: int, place: _Place, passed: Passed) -> float:
         cost = min(cost, 0.0 if place.branch.joined else place.branch.cost)
     if place.input and reads == place.reading.shape[1]:
         cost = min(cost, 0.1)
-    # what nobody writes is not written elsewhere either
-    return cost * place.weight if reads in place.anywhere else cost
+    # one channel that nobody writes is not written elsewhere either
+    return cost if reads == 1 and reads not in place.anywhere else cost * place.weight
 
 
 def _strangeness(place: _Place) -> float:
