@@ -1,7 +1,8 @@
 """Kernels side by side rather than in a row: what their paths and their neighbours say."""
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lmd.sources.reading import Reading
@@ -10,6 +11,8 @@ from lmd.sources.rules.module import Module
 
 __all__ = ["Branch", "branches_of", "is_kernel"]
 
+_MOST_TWINS = 64
+_NEAR = 64
 _SIZE = re.compile(r"\dx\d")
 _LISTS = ("convs", "branches", "paths", "streams", "towers", "kernels", "blocks_k", "filters", "encoders", "layers_k")
 
@@ -32,86 +35,115 @@ def is_kernel(reading: Reading | None) -> bool:
     return reading is not None and reading.kind.endswith("kernel_matrix")
 
 
-def branches_of(modules: Sequence[Module], readings: Sequence[Reading | None]) -> dict[int, Branch]:
+@dataclass(frozen=True, slots=True)
+class _Kernel:
+    """One kernel on its path.
+
+    Attributes:
+        index: among the modules.
+        path: its parts.
+        shape: of its weight.
+        writes: channels it writes.
+        starts: for each part of the path whether no kernel stands before this one under the path so far.
+    """
+
+    index: int
+    path: tuple[str, ...]
+    shape: tuple[int, ...]
+    writes: int
+    starts: tuple[bool, ...]
+
+
+_Key = tuple[int, tuple[str, ...], tuple[str, ...]]
+
+
+def branches_of(modules: Sequence[Module], readings: Sequence[Reading | None], *, ordered: bool) -> dict[int, Branch]:
     """Index of each kernel that may start a branch, with what speaks for it."""
-    kernels = [i for i, r in enumerate(readings) if is_kernel(r)]
-    paths = {i: modules[i].path.split(".") for i in kernels}
-    found: dict[int, Branch] = {}
-    written: set[int] = set()
-    earlier: dict[int, frozenset[int]] = {}
+    kernels = _kernels(modules, readings)
+    beside: dict[_Key, list[_Kernel]] = defaultdict(list)
+    for kernel in kernels:
+        for key in _keys(kernel):
+            beside[key].append(kernel)
+    behind = [ends_of(r).reads for r in readings]
+    first_writer: dict[int, int] = {}
     for i, reading in enumerate(readings):
-        earlier[i] = frozenset(written)
-        written.add(ends_of(reading).writes)
-    for place, i in enumerate(kernels):
-        twins = _twins(i, kernels[:place], paths, readings)
-        starts = [j for j, _ in twins if j == kernels[0] or j in found or _reads(readings[j]) in earlier[j]]
-        if starts:
-            depth = next(depth for j, depth in twins if j in starts)
-            streams = all(_reads(readings[j]) != _reads(readings[i]) for j in starts)
-            cost = 0.3 if streams and len(paths[i]) == 1 else _cost(paths[i], depth)
-            found[i] = Branch(cost, _joined(i, kernels, paths, readings, depth))
-        elif place and _new_network(paths[kernels[place - 1]], paths[i]):
-            same = _reads(readings[i]) == _reads(readings[kernels[0]])
-            found[i] = Branch(0.2 if same else 0.6)
+        first_writer.setdefault(ends_of(reading).writes, i)
+    found: dict[int, Branch] = {}
+    for place, kernel in enumerate(kernels):
+        for key in _keys(kernel):
+            twins = [t for t in beside[key][:_MOST_TWINS] if t.index < kernel.index and _alike(kernel, t, key[0])]
+            starts = [
+                t
+                for t in twins
+                if t is kernels[0] or t.index in found or first_writer.get(t.shape[1], t.index) < t.index
+            ]
+            if starts:
+                found[kernel.index] = Branch(
+                    _cost(kernel, starts, key[0]), _joined(kernel, beside[key], key[0], behind)
+                )
+                break
+        if kernel.index not in found and place and _new_network(kernels[place - 1].path, kernel.path):
+            found[kernel.index] = Branch(0.2 if kernel.shape[1] == kernels[0].shape[1] else 0.6)
     return found
 
 
-def _reads(reading: Reading | None) -> int:
-    return reading.shape[1] if reading is not None else 0
-
-
-def _axes(reading: Reading | None) -> tuple[int, ...]:
-    return reading.shape[1::-1] if reading is not None else ()
-
-
-def _twins(
-    i: int, before: Sequence[int], paths: dict[int, list[str]], readings: Sequence[Reading | None]
-) -> list[tuple[int, int]]:
-    """Earlier kernels whose path differs in one part, both the first of their branch, and the place of that part."""
-    own, twins = readings[i], []
-    for j in before:
-        other = readings[j]
-        if own is None or other is None or len(own.shape) != len(other.shape) or len(paths[i]) != len(paths[j]):
+def _kernels(modules: Sequence[Module], readings: Sequence[Reading | None]) -> list[_Kernel]:
+    kernels, seen = [], set()
+    for i, (module, reading) in enumerate(zip(modules, readings, strict=True)):
+        if reading is None or not is_kernel(reading):
             continue
-        differing = [d for d, (a, b) in enumerate(zip(paths[i], paths[j], strict=True)) if a != b]
-        alike = own.shape[1] == other.shape[1] or own.shape[0] == other.shape[0]
-        if len(differing) == 1 and alike and _is_first(i, before, paths, differing[0]):
-            if own.shape[1] != other.shape[1] and (differing[0] or paths[i][0][-1:].isdigit()):
-                # streams of different inputs stand side by side at the top and are named in words
-                continue
-            if _is_first(j, [k for k in before if k < j], paths, differing[0]):
-                twins.append((j, differing[0]))
-    return twins
+        path = tuple(module.path.split("."))
+        above = [path[: depth + 1] for depth in range(len(path))]
+        starts = tuple(part not in seen for part in above)
+        seen.update(above)
+        kernels.append(_Kernel(i, path, reading.shape, ends_of(reading).writes, starts))
+    return kernels
 
 
-def _is_first(i: int, before: Sequence[int], paths: dict[int, list[str]], depth: int) -> bool:
-    return not any(paths[k][: depth + 1] == paths[i][: depth + 1] for k in before)
+def _keys(kernel: _Kernel) -> Iterator[_Key]:
+    """What kernels have in common whose paths differ in one part, and which start the branch below it."""
+    for depth, starts in enumerate(kernel.starts):
+        if starts:
+            yield depth, kernel.path[:depth], kernel.path[depth + 1 :]
 
 
-def _cost(path: list[str], depth: int) -> float:
+def _alike(kernel: _Kernel, twin: _Kernel, depth: int) -> bool:
+    if len(kernel.shape) != len(twin.shape):
+        return False
+    # streams of different inputs stand side by side at the top and are named in words
+    streams = depth == 0 and not kernel.path[0][-1:].isdigit() and kernel.shape[0] == twin.shape[0]
+    return kernel.shape[1] == twin.shape[1] or streams
+
+
+def _cost(kernel: _Kernel, twins: Sequence[_Kernel], depth: int) -> float:
     """Names in words, or numbers in a list of branches, are more likely branches than numbers in a row."""
+    path = kernel.path
+    if len(path) == 1 and all(twin.shape[1] != kernel.shape[1] for twin in twins):
+        return 0.3
     if not path[depth][-1:].isdigit() or _SIZE.search(path[depth]):
         return 0.1
     return 0.1 if depth and path[depth - 1].endswith(_LISTS) else 0.3
 
 
-def _joined(
-    i: int, kernels: Sequence[int], paths: dict[int, list[str]], readings: Sequence[Reading | None], depth: int
-) -> bool:
-    own = readings[i]
-    beside = [
-        j for j in kernels if paths[j][:depth] == paths[i][:depth] and paths[j][depth + 1 :] == paths[i][depth + 1 :]
-    ]
-    # other inputs, as many outputs: streams named in words
-    ends = 1 if paths[i][depth][-1:].isdigit() else 2
-    alike = [j for j in beside if any(a == b for a, b in zip(_axes(readings[j])[:ends], _axes(own), strict=False))]
-    width = sum(ends_of(readings[j]).writes for j in alike)
-    behind = [reads for r in readings[max(alike, default=i) + 1 :] if (reads := ends_of(r).reads)]
-    # numbers have an order; among words the next in the alphabet need not be the next in the network
-    return len(alike) > 1 and width in (behind[:1] if paths[i][depth].isdigit() else behind)
+def _branches(kernel: _Kernel, beside: Sequence[_Kernel], depth: int) -> list[_Kernel]:
+    """Those of the same inputs; where names are words those of as many outputs too, which are streams."""
+    numbered = kernel.path[depth][-1:].isdigit()
+    near = [t for t in beside[:_MOST_TWINS] if len(t.shape) == len(kernel.shape)]
+    return [t for t in near if t.shape[1] == kernel.shape[1] or (not numbered and t.shape[0] == kernel.shape[0])]
 
 
-def _new_network(before: list[str], own: list[str]) -> bool:
+def _joined(branches: Sequence[_Kernel], reads: Sequence[int], *, ordered: bool) -> bool:
+    """Whether what comes next reads what all branches write; without an order, somebody that, and nobody one alone."""
+    if len(branches) < 2:
+        return False
+    start = branches[-1].index + 1
+    behind = [r for r in reads[start : start + _NEAR] if r]
+    if not ordered and any(t.writes in behind for t in branches):
+        return False
+    return sum(t.writes for t in branches) in (behind[:1] if ordered else behind)
+
+
+def _new_network(before: tuple[str, ...], own: tuple[str, ...]) -> bool:
     """Whether a path leaves one deep top-level part for another that is not its successor in a row."""
     stems = [path[0].rstrip("0123456789") for path in (before, own)]
     return before[0] != own[0] and min(len(before), len(own)) > 1 and (stems[0] != stems[1] or not stems[0])

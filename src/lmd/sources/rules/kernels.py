@@ -60,7 +60,7 @@ def kernels_in_chain(
 
 
 def _places(modules: Sequence[Module], first: Sequence[Reading | None], *, ordered: bool) -> dict[int, _Place]:
-    branches = branches_of(modules, first)
+    branches = branches_of(modules, first, ordered=ordered)
     places: dict[int, _Place] = {}
     written: set[int] = set()
     before: Module | None = None

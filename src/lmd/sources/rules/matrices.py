@@ -1,11 +1,10 @@
 """Two-dimensional weights that their own shapes leave open: what the layers beside them say."""
 
 import re
-from collections import Counter
 from dataclasses import dataclass, replace
 
 from lmd.sources.reading import Confidence, Reading
-from lmd.sources.rules.evidence import Evidence
+from lmd.sources.rules.evidence import Evidence, vote_keys
 from lmd.sources.rules.module import Module
 
 __all__ = ["matrix_among"]
@@ -18,7 +17,7 @@ _PROJECTION = re.compile(
 def matrix_among(module: Module, reading: Reading, index: int, evidence: Evidence) -> Reading:
     """Dense, transposed or embedding: by siblings whose biases decide, or by who reads and writes its widths."""
     if "bias" in module.shapes:
-        return _square(module, reading, index, evidence)
+        return _square(module, reading, evidence)
     fits = _fits(reading, index, evidence)
     if reading.kind == "embedding":
         return _named_embedding(reading, fits)
@@ -51,28 +50,20 @@ def _fits(reading: Reading, index: int, evidence: Evidence) -> _Fits:
         evidence.writes_before(columns, index, guesses=guesses) or evidence.flattened_before(columns, index),
         evidence.reads_after(rows, index, guesses=guesses),
         evidence.reads_after(columns, index),
-        evidence.has_head(rows, columns, index),
-        not any(ends.writes for ends in evidence.ends[:index]),
+        evidence.has_head(rows, columns),
+        evidence.is_first(index),
     )
 
 
-def _square(module: Module, reading: Reading, index: int, evidence: Evidence) -> Reading:
-    decided = {
-        i: r.kind
-        for i, r in enumerate(evidence.readings)
-        if r is not None and r.confidence == "shape" and r.kind in ("dense", "transposed_dense")
-    }
-    others = evidence.modules
-    named = [decided[i] for i in decided if module.name and others[i].name == module.name]
-    beside = [decided[i] for i in decided if others[i].parent == module.parent]
-    around = [decided[i] for i in decided if others[i].parent.rpartition(".")[0] == module.parent.rpartition(".")[0]]
-    votes = next((v for v in (named, beside, around, list(decided.values())) if len(set(v)) == 1), None)
-    if votes is None and not decided:
+def _square(module: Module, reading: Reading, evidence: Evidence) -> Reading:
+    groups = [evidence.votes[key] for key in vote_keys(module) if key in evidence.votes and key != ("name", "")]
+    if not groups:
         return reading
-    kind = votes[0] if votes else Counter(decided.values()).most_common(1)[0][0]
+    votes = next((group for group in groups if len(group) == 1), groups[-1])
+    kind = votes.most_common(1)[0][0]
     other = "transposed_dense" if kind == "dense" else "dense"
     axis = "rows" if kind == "dense" else "columns"
-    sure: Confidence = "siblings" if votes else "guess"
+    sure: Confidence = "siblings" if len(votes) == 1 else "guess"
     reason = f"square; its siblings' biases have the length of the {axis}"
     return replace(reading, kind=kind, confidence=sure, alternatives=(other,), reason=reason)
 
@@ -96,7 +87,7 @@ def _unnamed(reading: Reading, index: int, fits: _Fits, evidence: Evidence) -> R
     before = f"width {columns} is written before it"
     table = f"a layer reads width {columns} and none {rows}: its columns are vectors"
     projection = _PROJECTION.search(reading.path) is not None and rows <= columns
-    tables = any(r is not None and (r.kind, r.shape) == ("embedding", reading.shape) for r in evidence.readings)
+    tables = reading.shape in evidence.tables and reading.kind != "embedding"
     entries = (fits.head or fits.first) and not _is_head(index, fits, evidence)
     # the first line that holds
     dense: list[tuple[bool, Confidence, str]] = [
@@ -119,7 +110,7 @@ _TABLES_GO_BEFORE = 3
 
 def _is_head(index: int, fits: _Fits, evidence: Evidence) -> bool:
     """Whether it stands where the output of a network stands."""
-    return not fits.first and not any(ends.reads for ends in evidence.ends[index + 1 :])
+    return not fits.first and evidence.is_last(index)
 
 
 def _as(reading: Reading, kind: str, confidence: Confidence, reason: str) -> Reading:

@@ -37,7 +37,7 @@ def read_names(
     modules, first, choices = _in_best_order(modules_of(records), ordered=ordered)
     votes = votes_of(modules, first, choices)
     known = [settled(i, r, choices[i], votes) if r is not None and i in choices else r for i, r in enumerate(first)]
-    known = [_perhaps_bilinear(i, known) for i in range(len(known))]
+    known = _perhaps_bilinear(known)
     evidence = evidence_of(modules, known, ordered=ordered)
     readings = tuple(_among(index, evidence) for index in range(len(modules)))
     return tuple(r for r in overridden(readings, modules, kinds or {}) if r is not None and r.kind != "vector")
@@ -82,14 +82,15 @@ def _among(index: int, evidence: Evidence) -> Reading | None:
     return reading
 
 
-def _perhaps_bilinear(index: int, readings: Sequence[Reading | None]) -> Reading | None:
+def _perhaps_bilinear(readings: list[Reading | None]) -> list[Reading | None]:
     """A lone kernel of three axes behind a dense layer may as well be the form of a bilinear layer."""
-    reading = readings[index]
+    kernels = [i for i, r in enumerate(readings) if r is not None and r.kind.endswith("kernel_matrix")]
+    reading = readings[kernels[0]] if len(kernels) == 1 else None
     if reading is None or reading.kind != "kernel_matrix" or len(reading.shape) != 3 or "bias" not in reading.roles:
-        return reading
-    others = [r for i, r in enumerate(readings) if r is not None and i != index]
-    before = next((r for r in reversed(readings[:index]) if r is not None), None)
-    if any(r.kind.endswith("kernel_matrix") for r in others) or before is None or before.kind != "dense":
-        return reading
+        return readings
+    before = next((r for r in reversed(readings[: kernels[0]]) if r is not None), None)
+    if before is None or before.kind != "dense":
+        return readings
     alternatives = (*reading.alternatives, "dense")
-    return replace(reading, confidence="guess", alternatives=alternatives, reason="a kernel, or a bilinear form")
+    either = replace(reading, confidence="guess", alternatives=alternatives, reason="a kernel, or a bilinear form")
+    return [either if r is reading else r for r in readings]

@@ -1,5 +1,6 @@
 """What a kernel is, once the chain, its siblings and its name have been heard."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,11 +22,15 @@ class Votes:
         modules: all modules of the file.
         transposed: index to whether it is.
         sizes: sizes of the kernels that are not.
+        any_transposed: whether any of them is.
+        under: path and how far above to those of them that stand under it, in order.
     """
 
     modules: Sequence[Module]
     transposed: Mapping[int, bool]
     sizes: frozenset[tuple[int, ...]]
+    any_transposed: bool
+    under: Mapping[tuple[str, int], list[int]]
 
 
 def votes_of(modules: Sequence[Module], first: Sequence[Reading | None], choices: Mapping[int, Choice]) -> Votes:
@@ -41,7 +46,11 @@ def votes_of(modules: Sequence[Module], first: Sequence[Reading | None], choices
         transposed[i] = kind == _TRANSPOSED
         if kind != _TRANSPOSED:
             sizes.add(reading.shape[2:])
-    return Votes(modules, transposed, frozenset(sizes))
+    under: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for i in sorted(transposed):
+        under[modules[i].parent, 1].append(i)
+        under[modules[i].parent.rpartition(".")[0], 2].append(i)
+    return Votes(modules, transposed, frozenset(sizes), any(transposed.values()), dict(under))
 
 
 def settled(index: int, reading: Reading, choice: Choice, votes: Votes) -> Reading:
@@ -108,7 +117,7 @@ def _voted(index: int, reading: Reading, votes: Votes) -> tuple[bool, bool, str]
     after = [votes.transposed[i] for i in around if i > index][:1]
     unanimous = len({votes.transposed[i] for i in around}) == 1
     rises = names_rise(module, reading) and not (unanimous and any(before + after))
-    usual = bool(votes.transposed) and not any(votes.transposed.values()) and reading.shape[2:] in votes.sizes
+    usual = bool(votes.transposed) and not votes.any_transposed and reading.shape[2:] in votes.sizes
     # the first line that holds
     lines = (
         (len(numbered) == 1, any(numbered), True, f"as others named {module.stem!r} and a number beside it"),
@@ -123,8 +132,5 @@ def _voted(index: int, reading: Reading, votes: Votes) -> tuple[bool, bool, str]
 def _around(index: int, votes: Votes) -> list[int]:
     """Decided kernels under the same parent; under its parent's if it is alone there."""
     parent = votes.modules[index].parent
-    near = [i for i in votes.transposed if votes.modules[i].parent == parent]
-    if near or not parent:
-        return sorted(near)
-    above = parent.rpartition(".")[0]
-    return sorted(i for i in votes.transposed if votes.modules[i].parent.rpartition(".")[0] == above)
+    near = votes.under.get((parent, 1), [])
+    return near if near or not parent else votes.under.get((parent.rpartition(".")[0], 2), [])
