@@ -69,8 +69,8 @@ def test_kernels_side_by_side_are_branches_where_the_next_layer_reads_them_all()
 
 @pytest.mark.parametrize(("gates", "kind"), [(1, "RNN"), (3, "GRU"), (4, "LSTM")])
 def test_recurrent_layers_are_told_by_their_number_of_gates(gates, kind):
-    shapes = {"l__weight_ih_l0": (gates * 5, 3), "l__weight_hh_l0": (gates * 5, 5)}
-    assert (read(**shapes)["l"].settings or {})["gates"] == gates, kind
+    found = read(l__weight_ih_l0=(gates * 5, 3), l__weight_hh_l0=(gates * 5, 5))["l"]
+    assert (found.settings or {})["gates"] == gates, kind
 
 
 def test_a_one_dimensional_weight_alone_is_a_guess():

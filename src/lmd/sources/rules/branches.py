@@ -78,9 +78,9 @@ def branches_of(modules: Sequence[Module], readings: Sequence[Reading | None], *
                 if t is kernels[0] or t.index in found or first_writer.get(t.shape[1], t.index) < t.index
             ]
             if starts:
-                found[kernel.index] = Branch(
-                    _cost(kernel, starts, key[0]), _joined(kernel, beside[key], key[0], behind)
-                )
+                alike = _branches(kernel, beside[key], key[0])
+                joined = _joined(alike, behind, ordered=ordered or kernel.path[key[0]].isdigit())
+                found[kernel.index] = Branch(_cost(kernel, starts, key[0]), joined)
                 break
         if kernel.index not in found and place and _new_network(kernels[place - 1].path, kernel.path):
             found[kernel.index] = Branch(0.2 if kernel.shape[1] == kernels[0].shape[1] else 0.6)
