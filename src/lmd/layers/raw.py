@@ -1,6 +1,6 @@
 """Parameters that a module holds by itself and that no other kind took."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from math import prod
 
@@ -11,7 +11,7 @@ from lmd.layers.registry import join, own_shapes, remainder
 from lmd.sources.loaders import Loader
 from lmd.sources.network import Network
 from lmd.sources.reading import Confidence
-from lmd.sources.rules.raw_tensors import raw_role
+from lmd.sources.rules.raw_tensors import bias_of, raw_role, stores_inputs_first
 
 __all__ = ["raw_parameters"]
 
@@ -51,7 +51,9 @@ def raw_parameters(module: nn.Module, path: str, network: Network) -> Iterator[L
         elif role == "table":
             yield _row(row, "embedding", (shape[-1], prod(shape[:-1])), loader, _table)
         elif role == "matrix":
-            yield _two_axes(row, loader, own.get("bias"))
+            yield _two_axes(row, loader, name, own)
+        elif role == "stack" and name == "kernel":
+            yield _kernel(row, loader)
         elif role == "stack":
             first = next(n for n in shape if n > 1)
             yield _row(row, "dense", (first, prod(shape) // first), loader, _unfolded)
@@ -71,17 +73,32 @@ def _row(
     return LayerMatrix(name, kind, shape, loader, form, groups, confidence="guess", note=note)
 
 
-def _two_axes(name: str, loader: Loader, bias: tuple[int, ...] | None) -> LayerMatrix:
+def _two_axes(row: str, loader: Loader, name: str, own: Mapping[str, tuple[int, ...]]) -> LayerMatrix:
     rows, columns = loader.shape[-2:]
+    inputs_first = stores_inputs_first(name, (rows, columns), own)
+    bias = bias_of(name, own)
     sure = rows != columns and bias in ((rows,), (columns,))
-    transposed = sure and bias == (columns,)
+    transposed = inputs_first is True
     note = "raw parameter, as stored: first axis as outputs"
     if sure:
         note = f"raw parameter; the bias has the length of its {'last' if transposed else 'first'} axis"
-    if name.rpartition(".")[2] in ("gate", "router"):
+    elif transposed:
+        note = "raw parameter; a kernel is stored (in, out) by flax and Keras"
+    if name in ("gate", "router"):
         note = f"router by its name; {note}"
     shape = (columns, rows) if transposed else (rows, columns)
-    others = () if sure else ("transposed_dense", "embedding")
+    others = () if sure else ("dense" if transposed else "transposed_dense", "embedding")
     confidence: Confidence = "shape" if sure else "guess"
     form = partial(_matrix, transposed=transposed)
-    return LayerMatrix(name, "dense", shape, loader, form, 1, None, confidence, others, note)
+    return LayerMatrix(row, "dense", shape, loader, form, 1, None, confidence, others, note)
+
+
+def _patches(tensor: Tensor) -> Tensor:
+    return tensor.movedim((-1, -2), (0, 1)).flatten(1)
+
+
+def _kernel(row: str, loader: Loader) -> LayerMatrix:
+    outputs = loader.shape[-1]
+    shape = (outputs, prod(loader.shape) // outputs)
+    note = "raw parameter; a kernel is stored (..., in, out) by flax and Keras; one patch to one position"
+    return LayerMatrix(row, "kernel_matrix", shape, loader, _patches, confidence="guess", note=note)

@@ -35,6 +35,8 @@ def walk(network: Network) -> Walk:
     layers: list[LayerMatrix] = []
     # a tied tensor is decomposed once, under its first name
     taken = {record.name for record in network.records if record.role == "tied"}
+    # codes are no numbers
+    refused = {record.name for record in network.records if record.role == "parameter" and record.reason}
     twins = other_roles(network)
     reasons: dict[str, str] = {}
     readings = {tensor: reading for reading in network.readings.values() for tensor in reading.roles.values()}
@@ -43,7 +45,11 @@ def walk(network: Network) -> Walk:
         own = network.readings.get(path)
         claimed = False
         for ask in (matrices_of, remaining):
-            fresh = [row for row in _rows(ask, module, path, network) if not taken >= set(row.loader.tensors)]
+            fresh = [
+                row
+                for row in _rows(ask, module, path, network)
+                if not taken >= set(row.loader.tensors) and refused.isdisjoint(row.loader.tensors)
+            ]
             rows = [_noted(row, own or readings.get(row.loader.tensors[0]), twins) for row in fresh]
             layers.extend(rows)
             claimed = claimed or bool(rows)
@@ -79,10 +85,10 @@ def _reasons(module: nn.Module, path: str, network: Network, *, claimed: bool) -
     for name, tensor in module.named_parameters(recurse=False):
         if isinstance(tensor, UninitializedParameter):
             continue
-        if tensor.is_complex():
-            yield f"{prefix}{name}", f"complex numbers; {kind} may use them as pairs of real ones, which no kind knows"
-        elif "bias" in name and name not in {"bias_k", "bias_v"}:
+        if "bias" in name and name not in {"bias_k", "bias_v"}:
             yield f"{prefix}{name}", "a bias: it shifts, it is no linear map"
+        elif tensor.is_complex():
+            yield f"{prefix}{name}", f"complex numbers; {kind} may use them as pairs of real ones, which no kind knows"
         elif tensor.ndim > 1 and claimed:
             yield f"{prefix}{name}", f"the layer kind for {kind} takes other tensors of it"
         elif tensor.ndim > 1:

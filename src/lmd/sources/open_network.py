@@ -123,6 +123,9 @@ def _by_rules(path: Path, archive: Archive, kinds: Mapping[str, str] | None) -> 
     found = read_names(archive.records, kinds, ordered="order" not in archive.facts)
     readings = tuple(_with_settings(r, archive.facts) if r.kind == "adapter" else r for r in found)
     skeleton, table = skeleton_of(readings)
+    # a raw tensor that the user gave a kind is a module of its own, whose weight has the module's name
+    raw = {f"{r.path}.weight": archive.loaders[r.path] for r in readings if r.roles.get("weight") == r.path != ""}
+    archive = replace(archive, loaders={**archive.loaders, **raw})
     transposed = frozenset(r.roles["weight"] for r in readings if r.kind == "transposed_kernel_matrix")
     return _network(path, archive, skeleton, names=table, readings={r.path: r for r in readings}, transposed=transposed)
 

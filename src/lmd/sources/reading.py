@@ -26,6 +26,7 @@ class TensorRecord:
         reason: why it has that role, in words; empty for parameters.
         file_name: the name in the file when it differs.
         tied_to: for a tied tensor the name it is decomposed under.
+        logical: of packed codes, how many numbers they stand for; 0 where each element is one.
     """
 
     name: str
@@ -35,11 +36,12 @@ class TensorRecord:
     reason: str = ""
     file_name: str = ""
     tied_to: str = ""
+    logical: int = 0
 
     @property
     def elements(self) -> int:
-        """Number of elements."""
-        return prod(self.shape)
+        """Number of elements, of the numbers it stands for where they are packed."""
+        return self.logical or prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,9 @@ def _module(reading: Reading) -> nn.Module:
 
 
 def _dense(reading: Reading) -> nn.Module:
+    if len(reading.shape) == 3:
+        outputs, first, second = reading.shape
+        return nn.Bilinear(first, second, outputs, bias="bias" in reading.roles, device="meta")
     rows, columns = reading.shape
     return nn.Linear(columns, rows, bias="bias" in reading.roles, device="meta")
 
@@ -132,7 +135,11 @@ def _diagonal(reading: Reading) -> nn.Module:
 def _attention(reading: Reading) -> nn.Module:
     settings: Mapping[str, int] = reading.settings or {}
     return nn.MultiheadAttention(
-        settings["embed_dim"], 1, kdim=settings.get("kdim"), vdim=settings.get("vdim"), device="meta"
+        settings["embed_dim"],
+        settings.get("heads", 1),
+        kdim=settings.get("kdim"),
+        vdim=settings.get("vdim"),
+        device="meta",
     )
 
 

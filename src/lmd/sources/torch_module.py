@@ -152,6 +152,9 @@ def _record(name: str, tensor: Tensor, kind: str, first: str) -> TensorRecord:
     shape = tuple(tensor.shape)
     if kind == "buffer":
         return TensorRecord(name, shape, dtype, "buffer", "kept by the module, not trained")
+    if not tensor.is_floating_point() and not tensor.is_complex():
+        reason = f"quantised: {dtype} codes; decomposing it needs the real numbers, which lmd does not compute yet"
+        return TensorRecord(name, shape, dtype, "parameter", reason)
     if first != name:
         return TensorRecord(name, shape, dtype, "tied", f"same tensor as {first}", tied_to=first)
     return TensorRecord(name, shape, dtype)

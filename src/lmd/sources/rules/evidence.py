@@ -1,93 +1,98 @@
-"""What the modules of a file say about each other, gathered once."""
+"""Who reads and who writes data of which width, gathered once for a file."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmd.sources.reading import Reading
+from lmd.sources.rules.ends import Ends, ends_of
 from lmd.sources.rules.module import Module
-from lmd.sources.rules.own_shape import EMBEDDING
 
-__all__ = ["Evidence", "evidence_of", "out_width"]
+__all__ = ["Evidence", "evidence_of", "vote_keys"]
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The siblings of every module.
+    """The ends of every module.
 
     Attributes:
         modules: in the order of the file.
-        first: what each one's own shapes say.
-        ordered: whether that order is the order of the layers.
-        widths: width to the number of modules whose data have it at one end.
-        matrix_kinds: kinds of matrices that biases decided.
-        kernel_kinds: the same for kernels, by ``("stem", name)``, ``("parent", path)`` and ``("file", "")``.
-        norms: widths of the normalisations.
-        written: width to the index of the first module that writes it.
-        before: for each module the width that the last one before it writes, 0 if none is known.
+        readings: what is known of each so far.
+        ordered: whether the order is that of the layers.
+        readers: width and whether that is more than a guess to the indices of the modules that read it, in order.
+        writers: the same for those that write it.
+        heads: what dense layers surely read and write, to their number.
+        channels: width to the first kernel that writes it.
+        tables: shapes of embeddings.
+        votes: name, parent or grandparent to the kinds of the matrices whose biases tell.
     """
 
     modules: Sequence[Module]
-    first: Sequence[Reading | None]
+    readings: Sequence[Reading | None]
     ordered: bool
-    widths: Counter[int]
-    matrix_kinds: frozenset[str]
-    kernel_kinds: dict[tuple[str, str], Counter[str]]
-    norms: frozenset[int]
-    written: dict[int, int]
-    before: Sequence[int]
+    readers: dict[tuple[int, bool], list[int]]
+    writers: dict[tuple[int, bool], list[int]]
+    heads: Counter[Ends]
+    channels: dict[int, int]
+    tables: frozenset[tuple[int, ...]]
+    votes: dict[tuple[str, str], Counter[str]]
 
-    def support(self, module: Module, index: int, width: int) -> int:
-        """How many other modules have data of this width at one end."""
-        return self.widths[width] - (width in _ends(module, self.first[index]))
+    def reads_after(self, width: int, index: int, *, guesses: bool = False) -> bool:
+        """Whether a module behind this one, or any other where the order is lost, reads this width."""
+        lists = [self.readers.get((width, sure), []) for sure in ((True, False) if guesses else (True,))]
+        return width > 1 and any(
+            i > index or (not self.ordered and i != index) for found in lists for i in (*found[:2], *found[-2:])
+        )
 
-    def is_written(self, width: int, index: int) -> bool:
-        """Whether a module before this one, or any where the order is lost, writes this width."""
-        return width in self.written and (not self.ordered or self.written[width] < index)
+    def writes_before(self, width: int, index: int, *, guesses: bool = False) -> bool:
+        """Whether a module before this one, or any other where the order is lost, writes this width."""
+        lists = [self.writers.get((width, sure), []) for sure in ((True, False) if guesses else (True,))]
+        return width > 1 and any(
+            i < index or (not self.ordered and i != index) for found in lists for i in (*found[:2], *found[-2:])
+        )
+
+    def flattened_before(self, width: int, index: int) -> bool:
+        """Whether kernels before this module write channels of which this width is a multiple."""
+        return any(1 < w < width and width % w == 0 and first < index for w, first in self.channels.items())
+
+    def has_head(self, entries: int, width: int) -> bool:
+        """Whether a layer surely maps this width to as many outputs as a table has entries."""
+        return self.heads[Ends(width, entries)] > 0
+
+    def is_first(self, index: int) -> bool:
+        """Whether no module before this one writes anything."""
+        return min((found[0] for found in self.writers.values()), default=index) >= index
+
+    def is_last(self, index: int) -> bool:
+        """Whether no module behind this one reads anything."""
+        return max((found[-1] for found in self.readers.values()), default=index) <= index
 
 
-def evidence_of(modules: Sequence[Module], first: Sequence[Reading | None], *, ordered: bool) -> Evidence:
+def evidence_of(modules: Sequence[Module], readings: Sequence[Reading | None], *, ordered: bool) -> Evidence:
     """Gather it."""
-    widths: Counter[int] = Counter()
-    kernels: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    written: dict[int, int] = {}
-    before, last = [], 0
-    for index, (module, reading) in enumerate(zip(modules, first, strict=True)):
-        widths.update(_ends(module, reading))
-        if reading is not None and reading.confidence == "shape" and reading.kind.endswith("kernel_matrix"):
-            for key in (("stem", module.stem), ("parent", module.parent), ("file", "")):
-                kernels[key][reading.kind] += 1
-        before.append(last)
-        width = out_width(reading)
-        written.setdefault(width, index)
-        last = width or last
-    decided = [r for r in first if r is not None and r.confidence == "shape"]
-    return Evidence(
-        modules,
-        first,
-        ordered,
-        widths,
-        frozenset(r.kind for r in decided),
-        dict(kernels),
-        frozenset(r.shape[0] for r in first if r is not None and r.kind == "diagonal"),
-        written,
-        before,
-    )
+    readers: dict[tuple[int, bool], list[int]] = defaultdict(list)
+    writers: dict[tuple[int, bool], list[int]] = defaultdict(list)
+    votes: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    heads: Counter[Ends] = Counter()
+    channels: dict[int, int] = {}
+    for i, (module, reading) in enumerate(zip(modules, readings, strict=True)):
+        if reading is None:
+            continue
+        ends, sure = ends_of(reading), reading.confidence != "guess" or reading.kind == "diagonal"
+        for width, found in ((ends.reads, readers), (ends.writes, writers)):
+            if width:
+                found[width, sure].append(i)
+        heads[ends] += sure
+        if reading.kind.endswith("kernel_matrix"):
+            channels.setdefault(ends.writes, i)
+        if reading.confidence == "shape" and reading.kind in ("dense", "transposed_dense"):
+            for key in vote_keys(module):
+                votes[key][reading.kind] += 1
+    tables = frozenset(r.shape for r in readings if r is not None and r.kind == "embedding")
+    return Evidence(modules, readings, ordered, dict(readers), dict(writers), heads, channels, tables, dict(votes))
 
 
-def out_width(reading: Reading | None) -> int:
-    """Channels that a module writes, 0 where its shapes do not tell."""
-    if reading is None or not reading.shape:
-        return 0
-    if reading.kind == "transposed_kernel_matrix":
-        return reading.shape[1]
-    return reading.shape[0] if reading.kind in ("kernel_matrix", "diagonal", "dense") else 0
-
-
-def _ends(module: Module, reading: Reading | None) -> set[int]:
-    """Widths of the data at both ends of a module, from its kind where that is known, else from its matrix."""
-    sure = reading is not None and (reading.confidence != "guess" or reading.kind == "diagonal")
-    if reading is not None and reading.shape and sure:
-        return set(reading.shape[:2])
-    weight = module.shapes.get("weight", ())
-    return set(weight) if len(weight) == 2 and not EMBEDDING.search(module.last) else set()
+def vote_keys(module: Module) -> tuple[tuple[str, str], ...]:
+    """Groups of modules that are likely stored alike, the closest first."""
+    parent = module.parent
+    return ("name", module.name), ("parent", parent), ("above", parent.rpartition(".")[0]), ("file", "")

@@ -35,6 +35,11 @@ class Module:
         return self.path.rpartition(".")[0]
 
     @property
+    def name(self) -> str:
+        """The last part of the path that is no number: ``emb`` of ``emb.3``."""
+        return next((part for part in reversed(self.path.split(".")) if not part.isdigit()), "")
+
+    @property
     def stem(self) -> str:
         """Its own name without digits, which modules in a row share."""
         return re.sub(r"\d+", "", self.last)
@@ -42,8 +47,10 @@ class Module:
 
 def modules_of(records: Sequence[TensorRecord]) -> list[Module]:
     """Group parameters and buffers by module, in the order of the file; parametrised weights count as one."""
-    # a tensor without entries is no layer
-    shapes = {r.name: r.shape for r in records if r.role in ("parameter", "buffer") and 0 not in r.shape}
+    # a tensor without entries is no layer, one of integers neither, and one with a reason is not read
+    kept = [r for r in records if r.role == "buffer" or (r.role == "parameter" and not r.reason)]
+    kept = [r for r in kept if r.dtype not in ("int64", "bool")]
+    shapes = {r.name: r.shape for r in kept if 0 not in r.shape}
     for effective, stored in effective_names(shapes).items():
         # weight norm keeps the direction, of the weight's shape, in its second tensor
         full = stored[0] if stored[0].endswith(("_orig", ".original")) else stored[1]

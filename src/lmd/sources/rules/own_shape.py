@@ -9,7 +9,12 @@ from lmd.sources.rules.raw_tensors import raw_role
 
 __all__ = ["EMBEDDING", "by_own_shape"]
 
-EMBEDDING = re.compile(r"emb|wte|wpe|lookup|codebook|vocab|relative_attention_bias|^shared$", re.IGNORECASE)
+EMBEDDING = re.compile(
+    r"emb|wte|wpe|lookup|codebook|vocab|relative_attention_bias|^shared$|(^|_)(user|item|movie|book)s?(_|\d|$)|factors|(^|_)bag"
+    r"|^(tok|token|pos|position|word|char|segment)s?(_?table)?$",
+    re.IGNORECASE,
+)
+_BILINEAR = re.compile(r"bilin|^bil\d*$", re.IGNORECASE)
 _NORM = re.compile(r"norm|(^|_)(ln|bn|gn|rms)(\d|_|$)", re.IGNORECASE)
 
 
@@ -74,7 +79,7 @@ def _norm(module: Module) -> Reading | None:
         return _reading(module, "diagonal", "shape", "1-d weight and bias of equal length: normalisation")
     if _NORM.search(module.last) and weight[0] > 1:
         return _reading(module, "diagonal", "guess", f"1-d weight; {module.last!r} names a normalisation", "vector")
-    return _reading(module, "vector", "guess", "1-d weight alone: activation slopes or a scale", "diagonal")
+    return _reading(module, "diagonal", "guess", "1-d weight alone: slopes or a scale of each channel", "vector")
 
 
 def _matrix(module: Module) -> Reading | None:
@@ -88,8 +93,8 @@ def _matrix(module: Module) -> Reading | None:
         return _reading(module, "transposed_dense", "shape", f"the bias has the length of the columns, {columns}")
     if bias is not None:
         return _reading(module, "dense", "guess", "square, or a bias of another length", "transposed_dense")
-    if EMBEDDING.search(module.last):
-        return _reading(module, "embedding", "guess", f"no bias; {module.last!r} names an embedding", "dense")
+    if EMBEDDING.search(module.name):
+        return _reading(module, "embedding", "guess", f"no bias; {module.name!r} names an embedding", "dense")
     return _reading(module, "dense", "guess", "no bias", "transposed_dense", "embedding")
 
 
@@ -97,6 +102,8 @@ def _kernel(module: Module) -> Reading | None:
     weight, bias = module.shapes.get("weight"), module.shapes.get("bias")
     if weight is None or not 3 <= len(weight) <= 5:
         return None
+    if len(weight) == 3 and bias == weight[:1] and _BILINEAR.search(module.name):
+        return _reading(module, "dense", "guess", f"{module.name!r} names a bilinear layer", "kernel_matrix")
     first, second = weight[:2]
     if bias is not None and len(bias) == 1 and first != second:
         if bias[0] == first:
@@ -113,4 +120,5 @@ def _raw(module: Module) -> Reading | None:
     held = {role: shape for role, shape in module.trained.items() if raw_role(role, shape) is not None}
     if "weight" in module.shapes or not held:
         return None
-    return Reading(module.path, "raw", {role: module.roles[role] for role in held}, confidence="guess", shapes=held)
+    roles = {role: module.roles[role] for role in held}
+    return Reading(module.path, "raw", roles, confidence="guess", shapes=module.trained)

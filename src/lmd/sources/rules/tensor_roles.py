@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from lmd.sources.reading import TensorRecord
+from lmd.sources.rules.quantised import with_quantised
 
 __all__ = ["effective_names", "with_roles"]
 
@@ -25,27 +26,47 @@ _BUFFERS = frozenset(
     ]
 )
 
+_ORIGINAL = re.compile(r"(?:^|\.)parametrizations\.(\w+)\.original\d*$")
+
 
 def with_roles(records: Iterable[TensorRecord]) -> tuple[TensorRecord, ...]:
     """Tell buffers from parameters by their names and types; roles already set stay."""
-    records = tuple(records)
+    records = with_quantised(tuple(records))
     names = {r.name for r in records}
-    return tuple(_with_role(r, names) if r.role == "parameter" else r for r in records)
+    computed = {stored for group in effective_names(names).values() for stored in group}
+    return tuple(_with_role(r, names, computed) if r.role == "parameter" and not r.reason else r for r in records)
 
 
-def _with_role(record: TensorRecord, names: set[str]) -> TensorRecord:
+def _with_role(record: TensorRecord, names: set[str], computed: set[str]) -> TensorRecord:
+    if why := _why_buffer(record, names):
+        return replace(record, role="buffer", reason=why)
+    found = _ORIGINAL.search(record.name)
+    if found and record.name not in computed:
+        why = f"{found[1]!r} is computed from it by a parametrisation that the file does not name"
+        return replace(record, reason=why)
+    return record
+
+
+def _why_buffer(record: TensorRecord, names: set[str]) -> str:
+    """The reason why a tensor is no parameter, empty for parameters."""
     path, _, last = record.name.rpartition(".")
     stem = last.removesuffix("_u").removesuffix("_v")
     orig = f"{path}.{stem}_orig".lstrip(".")
-    if last.endswith("_mask") and f"{path}.{last.removesuffix('_mask')}_orig".lstrip(".") in names:
-        return replace(record, role="buffer", reason="says which weights were pruned")
-    if last in _BUFFERS:
-        return replace(record, role="buffer", reason="kept by the module, not trained")
-    if (last in ("_u", "_v") and ".parametrizations." in record.name) or (stem != last and orig in names):
-        return replace(record, role="buffer", reason="singular vector estimate of a spectral norm")
-    if record.dtype in ("bool", "int64"):
-        return replace(record, role="buffer", reason=f"{record.dtype} numbers are not trained")
-    return record
+    inside = "parametrizations." in path
+    reasons = (
+        (
+            last.endswith("_mask") and f"{path}.{last.removesuffix('_mask')}_orig".lstrip(".") in names,
+            "says which weights were pruned",
+        ),
+        (last in _BUFFERS, "kept by the module, not trained"),
+        (
+            (last in ("_u", "_v") and inside) or (stem != last and orig in names),
+            "singular vector estimate of a spectral norm",
+        ),
+        (last == "base" and inside, "where an orthogonal parametrisation started"),
+        (record.dtype in ("bool", "int64"), f"{record.dtype} numbers are not trained"),
+    )
+    return next((why for holds, why in reasons if holds), "")
 
 
 def effective_names(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
