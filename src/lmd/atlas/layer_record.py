@@ -168,7 +168,14 @@ def arrays_to_keep(factors: Factors, findings: list[Finding]) -> dict[str, Tenso
     for finding in findings:
         for held in arrays_of(finding):
             arrays[f"{named[type(finding)]}.{held.name}"] = getattr(finding, held.name)
-    return {name: tensor.detach().to("cpu").contiguous() for name, tensor in arrays.items()}
+    kept: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in arrays.items():
+        own = tensor.detach().to("cpu").contiguous()
+        # the format refuses two names for one piece of memory
+        kept[name] = own.clone() if own.data_ptr() in places else own
+        places.add(own.data_ptr())
+    return kept
 
 
 def glossary() -> dict[str, dict[str, str]]:
