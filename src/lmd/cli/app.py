@@ -1,7 +1,6 @@
 """Words on the command line to one of the calls; exit codes; nothing else."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -9,43 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from lmd.atlas.json_values import json_value
-from lmd.cli.plain import plain
-from lmd.sources.errors import UnreadableModelError, UnsafeModelError
+from lmd.cli.exits import OneLine, exits
+from lmd.sources.errors import UnreadableModelError
 
 if TYPE_CHECKING:
     from lmd.atlas.atlas import Atlas
 
 __all__ = ["app", "main"]
 
-_UsageError: Any = typer.BadParameter.__base__
-"""Unknown options, missing arguments, values of another type: the class typer itself keeps private."""
-
-
-class _OneLine(TyperGroup):
-    """Commands whose usage errors take one line, like every other error of ours."""
-
-    def main(self, *arguments: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        """Run; leave with the exit code when standalone."""
-        try:
-            with _exits():
-                code = super().main(*arguments, standalone_mode=False, **extra)
-        except typer.Exit as done:
-            code = done.exit_code
-        except _UsageError as fault:
-            command = fault.ctx.command_path if fault.ctx else "lmd"
-            _say(f"{fault.format_message().rstrip('.')}; `{command} --help` says what is allowed.")
-            code = fault.exit_code
-        if not standalone_mode:
-            return code
-        sys.exit(code if isinstance(code, int) else 0)
-
-
 app = typer.Typer(
     name="lmd",
-    cls=_OneLine,
+    cls=OneLine,
     help="Layer Matrix Decomposition: open a trained network and see, layer by layer, what its weights encode.",
     invoke_without_command=True,
     add_completion=False,
@@ -74,49 +49,6 @@ def main() -> None:
     app()
 
 
-@contextmanager
-def _exits(out: Path | None = None) -> Iterator[None]:
-    """Turn what went wrong into one line on stderr and the exit code of its kind."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        begun = out is not None and (out / "atlas.json").exists()
-        kept = f"the layers done so far are in {out}: add --resume to go on" if begun else "nothing was saved"
-        _stop(f"interrupted; {kept}.", 130)
-    except UnsafeModelError as fault:
-        _stop(str(fault), 4)
-    except UnreadableModelError as fault:
-        _stop(str(fault), 3)
-    except (FileExistsError, ValueError, ImportError) as fault:
-        _stop(str(fault), 2)
-    except BrokenPipeError as fault:
-        # whoever read the output has seen enough
-        _give_up_stdout()
-        raise typer.Exit(3) from fault
-    except OSError as fault:
-        _give_up_stdout()
-        _stop(f"{fault.strerror or fault}: {fault.filename or 'output'}; check the path, its rights and the disk.", 3)
-
-
-def _stop(message: str, code: int) -> None:
-    _say(message)
-    raise typer.Exit(code)
-
-
-def _say(message: str) -> None:
-    # a message that cannot be written must not hide the exit code
-    with suppress(OSError):
-        typer.echo(f"lmd: {plain(' '.join(message.split()))}", err=True)
-
-
-def _give_up_stdout() -> None:
-    """Where stdout is what cannot be written: keep Python from trying again, and complaining, at its end."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 @app.callback()
 def _root(
     context: typer.Context,
@@ -141,7 +73,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Train a small network on built-in data, decompose it, and write a page to look at."""
-    with _exits(), _limited(threads):
+    with exits(), _limited(threads):
         from lmd.cli.demonstration import run_demo
 
         atlas, page = run_demo(out, seed, quiet=quiet)
@@ -154,7 +86,7 @@ def demo(
 @app.command()
 def inspect(model: Model, kind: Kinds = None, json_: Json = False) -> None:
     """Say what a file holds and how its layers would be read, from its header alone."""
-    with _exits():
+    with exits():
         from lmd.cli.tables import inspection_table
         from lmd.sources.inspection import inspect_model
 
@@ -208,7 +140,7 @@ def decompose(
     quiet: Quiet = False,
 ) -> None:
     """Decompose every layer's matrix, with exact errors, and print what was found."""
-    with _exits(out), _limited(threads):
+    with exits(out), _limited(threads):
         _refuse_device(device)
         targets = _export_targets(export or [], out, model, force=force or resume)
         rules = {"rank": rank, "energy": energy, "error": error}
@@ -253,7 +185,7 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Turn an atlas into one offline page."""
-    with _exits():
+    with exits():
         if out is not None and out.exists() and not force:
             raise FileExistsError(f"{out} exists already; add --force to replace it.")
 
@@ -272,7 +204,7 @@ def report(
 @app.command()
 def doctor(json_: Json = False) -> None:
     """Print versions, installed extras and threads, for a bug report."""
-    with _exits():
+    with exits():
         from lmd.cli.doctor import diagnosis
         from lmd.cli.tables import diagnosis_table
 
