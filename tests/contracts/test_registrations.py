@@ -18,6 +18,7 @@ from tests.examples import FORMATS, KINDS, NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_KINDS = {
+    "gain",
     *("convolution_maps", "heads", "layer_matrix", "recurrence", "registry", "thin_product", "walk"),
     *("against_base", "differences", "kronecker", "whole_update"),
     *("feeding", "folding", "pooled", "tied"),

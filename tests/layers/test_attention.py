@@ -143,13 +143,14 @@ def test_a_bare_checkpoint_learns_its_heads_from_config_json(
 
 
 def test_gains_of_a_family_that_stores_them_from_one() -> None:
-    class GemmaRMSNorm(RMSNorm):
-        pass
+    class OneMore(RMSNorm):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * (1.0 + self.weight)
 
     module = seeded(LAYOUTS["normalised queries"][0])
     plain = layers(module)["query_key.0"]
     assert "gains of the query and key norms" in plain.note
-    norm = GemmaRMSNorm(3)
+    norm = OneMore(3)
     norm.weight.data = module.q_norm.weight.data - 1.0
     module.q_norm = norm
     torch.testing.assert_close(layers(module)["query_key.0"].load(), plain.load(), rtol=EXACT, atol=EXACT)

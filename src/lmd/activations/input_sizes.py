@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from lmd.layers.convolution_maps import geometry_of
 from lmd.sources.network import Network
 
 __all__ = ["input_sizes"]
@@ -183,8 +184,7 @@ def _watched(
 ) -> Sizes:
     seen: Sizes = {}
     handles = [
-        part.register_forward_pre_hook(_keep(seen, path), with_kwargs=True)
-        for path, part in zip(paths, parts, strict=True)
+        part.register_forward_hook(_keep(seen, path), with_kwargs=True) for path, part in zip(paths, parts, strict=True)
     ]
     try:
         with _evaluating(module), torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -207,9 +207,17 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def _keep(seen: Sizes, path: str) -> Callable[..., None]:
-    def hook(module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    called: set[str] = set()
+
+    def hook(module: Any, arguments: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
         x = arguments[0] if arguments else named.get("input")
-        if isinstance(x, Tensor):
-            seen.setdefault(path, tuple(x.shape[-len(module.kernel_size) :]))
+        if path in called or not isinstance(x, Tensor) or not isinstance(answer, Tensor):
+            return
+        called.add(path)
+        axes = len(module.kernel_size)
+        size = tuple(x.shape[-axes:])
+        # a size asked for in the call, or a subclass with a way of its own, is no operator that is known here
+        if tuple(answer.shape[-axes:]) == tuple(geometry_of(module).output_size(size)):
+            seen[path] = size
 
     return hook

@@ -77,7 +77,10 @@ def atlas_table(atlas: "Atlas") -> None:
     )
     if len(shown) < len(entries):
         console.print(
-            Text(f"{len(entries) - len(shown)} views (heads) left out here; --json and the page have them", "dim")
+            Text(
+                f"{len(entries) - len(shown)} views (parts of layers) left out here; --json and the page have them",
+                "dim",
+            )
         )
     _failures(console, entries)
     _rest(console, [(t.name, t.status, t.reason) for t in atlas.coverage.tensors])

@@ -21,9 +21,11 @@ __all__ = ["fits_dense", "operator_factors", "scaled_kernel", "symbol_factors"]
 _DENSE_SIDE, _DENSE_ELEMENTS = 512, 1 << 23
 _TRIPLES, _MOST_TRIPLES = 6, 64
 """Of an operator: each takes dozens of passes, so that not all that are wished for are given."""
-_BLOCK = 3
-_BUDGET = 4e11
-"""Multiplications for the triples of one operator: less than a minute of one core."""
+_BLOCK = 6
+"""As many equal values are found as often as they occur."""
+_BUDGET, _PER_ELEMENT = 2e11, 250
+"""Multiplications for the triples of one operator, and those that keep the bases orthogonal, for each row and column:
+about twenty seconds of one core."""
 _FEWEST, _MOST, _PER_TRIPLE = 48, 4000, 48
 """Applications of the map."""
 _TOLERANCE = 1e-6
@@ -49,7 +51,8 @@ def operator_factors(layer: ConvolutionOperator, wish: Wish, generator: Generato
     # only directions come from the narrow map: its scale is free
     narrow = layer.linear_map((kernel / kernel.abs().max().clamp_min(torch.finfo(torch.float64).tiny)).float())
     exact = layer.linear_map(kernel)
-    applications = int(min(max(_BUDGET / max(layer.geometry.applications(layer.size), 1), _FEWEST), _MOST))
+    cost = layer.geometry.applications(layer.size) + _PER_ELEMENT * sum(layer.shape)
+    applications = int(min(max(_BUDGET / max(cost, 1), _FEWEST), _MOST))
     count = _count(layer, wish, applications)
     with torch_threads(one=sum(layer.shape) < _LARGE):
         triples = lanczos_triples(

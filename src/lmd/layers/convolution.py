@@ -9,13 +9,14 @@ from typing import Any
 from torch import Tensor
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from lmd.layers.convolution_maps import ConvolutionOperator, ConvolutionSymbol
+from lmd.layers.convolution_maps import ConvolutionOperator, ConvolutionSymbol, geometry_of
 from lmd.layers.layer_matrix import LayerMatrix
-from lmd.layers.registry import join, register
+from lmd.layers.registry import join, own_forward, register
 from lmd.linalg.convolution import Convolution
 from lmd.linalg.symbol import block_cost
 from lmd.sources.loaders import Loader
 from lmd.sources.network import Network
+from lmd.sources.reading import Confidence
 
 __all__ = ["convolution", "transposed_convolution"]
 
@@ -54,18 +55,19 @@ def transposed_convolution(module: _ConvTransposeNd, path: str, network: Network
 
 
 def _rows(module: _ConvNd, path: str, network: Network, form: Any) -> Iterator[LayerMatrix]:
-    loader, geometry = network.loader(join(path, "weight")), _geometry(module)
-    size = network.input_sizes.get(path)
+    loader, geometry = network.loader(join(path, "weight")), geometry_of(module)
+    size, own = network.input_sizes.get(path), own_forward(module)
     coarse = _frequencies(geometry)
-    notes = [*_notes(geometry), _note_of_parts(geometry, size, coarse)]
+    notes = [*_notes(geometry), own or _note_of_parts(geometry, size, coarse)]
     if path in network.readings:
         notes.append("stride, dilation and padding are in no checkpoint: stride 1 and dilation 1 were assumed")
     shape = (module.out_channels, module.in_channels * prod(geometry.kernel_size))
-    kernel = LayerMatrix(
-        path or "weight", "kernel_matrix", shape, loader, form, module.groups, note="; ".join(filter(None, notes))
-    )
+    sure: Confidence = "guess" if own else "declared"
+    note = "; ".join(filter(None, notes))
+    name, groups = path or "weight", module.groups
+    kernel = LayerMatrix(name, "kernel_matrix", shape, loader, form, groups, confidence=sure, note=note)
     yield kernel
-    if network.wishes.parts and not _is_linear_on_patches(geometry):
+    if network.wishes.parts and not own and not _is_linear_on_patches(geometry):
         yield from _parts(kernel.name, path, loader, geometry, size, coarse)
 
 
@@ -84,7 +86,7 @@ def _parts(
             geometry.shape(size),
             loader,
             view_of=kernel,
-            note=f"on inputs of {_sizes(size)}, {_padding(geometry)}",
+            note=f"on inputs of {_sizes(size)} (the first call), {_padding(geometry)}",
             geometry=geometry,
             size=size,
         )
@@ -102,34 +104,6 @@ def _parts(
             size=entering,
             coarse=coarse,
         )
-
-
-def _geometry(module: _ConvNd) -> Convolution:
-    mode: Any = module.padding_mode
-    if isinstance(module.padding, str):
-        pads = tuple(_same(d * (k - 1)) if module.padding == "same" else (0, 0) for k, d in _reach(module))
-    else:
-        pads = tuple((n, n) for n in module.padding)
-    return Convolution(
-        (module.out_channels, module.in_channels),
-        tuple(module.kernel_size),
-        tuple(module.stride),
-        tuple(module.dilation),
-        pads,
-        mode,
-        module.groups,
-        module.transposed,
-        tuple(module.output_padding) if module.transposed else (),
-    )
-
-
-def _reach(module: _ConvNd) -> Iterator[tuple[int, int]]:
-    return zip(module.kernel_size, module.dilation, strict=True)
-
-
-def _same(total: int) -> tuple[int, int]:
-    # an odd one goes to the end, as in torch
-    return total // 2, total - total // 2
 
 
 def _periodic(geometry: Convolution) -> Convolution:
@@ -179,7 +153,10 @@ def _note_of_parts(geometry: Convolution, size: tuple[int, ...] | None, coarse: 
         return "patches do not overlap: a Linear on each of them, the operator has its singular values once per patch"
     said = [] if coarse is not None else ["its symbol would take too long"]
     if size is None:
-        said.append("the operator needs the size of the input: --input-shape, for a network that can be called")
+        said.append(
+            "the operator needs the size of the input (data, or --input-shape for a network that can be called); it is "
+            "left out where the layer was not called or gave another size than its settings say"
+        )
     return "; ".join(said)
 
 

@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
+from torch.nn.modules.conv import _ConvNd
 
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.linalg.convolution import Convolution
 from lmd.linalg.lanczos import LinearMap
 from lmd.linalg.panels import to_float64
 
-__all__ = ["ConvolutionMap", "ConvolutionOperator", "ConvolutionSymbol"]
+__all__ = ["ConvolutionMap", "ConvolutionOperator", "ConvolutionSymbol", "geometry_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -77,3 +79,32 @@ class ConvolutionSymbol(ConvolutionMap):
     """
 
     coarse: tuple[int, ...]
+
+
+def geometry_of(module: _ConvNd) -> Convolution:
+    """What a module's settings make of its kernel."""
+    mode: Any = module.padding_mode
+    if isinstance(module.padding, str):
+        pads = tuple(_same(d * (k - 1)) if module.padding == "same" else (0, 0) for k, d in _reach(module))
+    else:
+        pads = tuple((n, n) for n in module.padding)
+    return Convolution(
+        (module.out_channels, module.in_channels),
+        tuple(module.kernel_size),
+        tuple(module.stride),
+        tuple(module.dilation),
+        pads,
+        mode,
+        module.groups,
+        module.transposed,
+        tuple(module.output_padding) if module.transposed else (),
+    )
+
+
+def _reach(module: _ConvNd) -> Iterator[tuple[int, int]]:
+    return zip(module.kernel_size, module.dilation, strict=True)
+
+
+def _same(total: int) -> tuple[int, int]:
+    # an odd one goes to the end, as in torch
+    return total // 2, total - total // 2

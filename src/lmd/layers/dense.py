@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from torch import nn
 
 from lmd.layers.layer_matrix import LayerMatrix, transposed
-from lmd.layers.registry import claims, join, register
+from lmd.layers.registry import claims, join, own_forward, register
 from lmd.sources.network import Network
+from lmd.sources.reading import Confidence
 from lmd.sources.skeleton import is_stored_transposed
 
 __all__ = ["dense", "transposed_dense"]
@@ -18,7 +19,9 @@ def dense(module: nn.Linear, path: str, network: Network) -> Iterator[LayerMatri
     # of the tensor, which may have been pruned or grown after the module was made
     loader = network.loader(join(path, "weight"))
     outputs, inputs = loader.shape
-    yield LayerMatrix(path or "weight", "dense", (outputs, inputs), loader)
+    note = own_forward(module)
+    sure: Confidence = "guess" if note else "declared"
+    yield LayerMatrix(path or "weight", "dense", (outputs, inputs), loader, confidence=sure, note=note)
 
 
 @claims(is_stored_transposed)

@@ -155,6 +155,11 @@ def _numbered(children: Mapping[str, nn.Module]) -> Iterator[tuple[str, str]]:
             yield name, norm
 
 
+def _is_behind(module: nn.Module, order: list[str], norm: str, body: str) -> bool:
+    """Whether a norm of this name normalises what comes out: in the first GPT, made in that order, and in Swin V2."""
+    return (norm == "ln_1" and order.index(norm) > order.index(body)) or "swinv2" in type(module).__name__.lower()
+
+
 def _blocks(module: nn.Module, path: str, children: Mapping[str, nn.Module]) -> Iterator[tuple[str, str]]:
     if getattr(module, "norm_first", False):
         yield join(path, "self_attn"), join(path, "norm1")
@@ -162,7 +167,7 @@ def _blocks(module: nn.Module, path: str, children: Mapping[str, nn.Module]) -> 
         yield join(path, "linear1"), join(path, "norm3" if "multihead_attn" in children else "norm2")
     for first, bodies, second, others in _BLOCKS:
         body = next((name for name in bodies if name in children), "")
-        if first not in children or not body:
+        if first not in children or not body or _is_behind(module, list(children), first, body):
             continue
         yield join(path, body), join(path, first)
         other = next((name for name in others if name in children), "")

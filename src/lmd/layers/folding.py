@@ -18,6 +18,8 @@ from lmd.sources.network import Network
 __all__ = ["folded"]
 
 _FOLDABLE = ("dense", "kernel_matrix", "query", "key", "value", "query_key", "value_output", "expert")
+_BY_THEMSELVES = ("conv_operator", "conv_symbol", "gate")
+_BY_ITSELF = "no normalisation folded: this is the layer by itself"
 _UNKNOWN = "no normalisation folded: none is certain to stand beside it"
 Form = Callable[[Tensor], Tensor]
 
@@ -30,9 +32,12 @@ def folded(layers: Sequence[LayerMatrix], network: Network) -> tuple[LayerMatrix
 
 
 def _folded(row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix]) -> LayerMatrix:
-    if row.kind not in _FOLDABLE or isinstance(row, RecurrentMatrix):
+    if row.kind in _BY_THEMSELVES or isinstance(row, RecurrentMatrix):
+        return replace(row, note="; ".join(text for text in (row.note, _BY_ITSELF) if text))
+    if row.kind not in _FOLDABLE:
         return row
-    tensor = row.loader.tensors[0]
+    # what a head writes comes from what its value reads
+    tensor = row.loader.tensors[1 if row.kind == "value_output" and len(row.loader.tensors) > 1 else 0]
     before, behind = norms.get(feeds.norm_before(tensor) or ""), norms.get(feeds.norm_behind(tensor) or "")
     if before is not None and _divides(before.shape[0], row.shape[1]):
         return _times(row, before, behind=False)
@@ -42,7 +47,8 @@ def _folded(row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix]) -> La
 
 
 def _divides(width: int, columns: int) -> bool:
-    return columns % width == 0
+    # one more column for the constant 1 of [W b]
+    return columns % width == 0 or columns == width + 1
 
 
 def _times(row: LayerMatrix, norm: LayerMatrix, *, behind: bool) -> LayerMatrix:
@@ -67,6 +73,8 @@ def _scaled(
     blocks, gains = form(weight).double().reshape(size), gain(norm).double().flatten()
     if behind:
         return blocks * gains.reshape(size[0], size[1], 1)
+    if size[0] == 1 and size[2] == gains.numel() + 1:
+        gains = torch.cat([gains, gains.new_ones(1)])
     # a kernel has one column for each position of each channel
     repeated = gains.repeat_interleave(size[0] * size[2] // gains.numel())
     return blocks * repeated.reshape(size[0], 1, size[2])
@@ -74,5 +82,7 @@ def _scaled(
 
 def _scaled_factors(factors: Tensor, norm: Tensor, *, form: Form, gain: Form, out: int, both: bool) -> Tensor:
     gains = gain(norm).double().flatten()
+    if len(factors) - out == gains.numel() + 1:
+        gains = torch.cat([gains, gains.new_ones(1)])
     left = gains if both else torch.ones(out, dtype=torch.float64)
     return form(factors) * torch.cat([left, gains])[:, None]

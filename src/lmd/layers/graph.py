@@ -1,5 +1,6 @@
 """Graph convolutions: the weights that a message is multiplied with."""
 
+import re
 from collections.abc import Iterator
 
 from torch import Tensor, nn
@@ -23,8 +24,14 @@ _SIZES = (
 _TORCH = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
 
 
+_GRAPH = re.compile(r"g[acir]+[nt]|graph|sage|message|conv|cheb|edge", re.IGNORECASE)
+"""Names of graph layers that keep their widths as dense layers do."""
+
+
 def _sizes(module: nn.Module) -> tuple[int, int] | None:
     for inputs, outputs in _SIZES:
+        if inputs == "in_features" and not _GRAPH.search(type(module).__name__):
+            continue
         pair = (getattr(module, inputs, None), getattr(module, outputs, None))
         if all(type(size) is int for size in pair):
             return pair  # type: ignore[return-value]  # both are int

@@ -1,13 +1,13 @@
 """Normalisation layers as diagonal maps: the gain of each channel."""
 
 from collections.abc import Iterator
-from copy import deepcopy
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from lmd.layers.gain import adds_one
 from lmd.layers.layer_matrix import LayerMatrix, as_stored
 from lmd.layers.registry import claims, join, register
 from lmd.sources.loaders import Combined
@@ -19,6 +19,10 @@ __all__ = ["batch_normalisation", "layer_normalisation"]
 _OF_TORCH = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
+def _spread_gain(variance: Tensor, *, eps: float) -> Tensor:
+    return 1.0 / torch.sqrt(variance.double() + eps)
+
+
 def _evaluation_gain(weight: Tensor, variance: Tensor, *, eps: float) -> Tensor:
     return weight.double() / torch.sqrt(variance.double() + eps)
 
@@ -26,12 +30,16 @@ def _evaluation_gain(weight: Tensor, variance: Tensor, *, eps: float) -> Tensor:
 @register
 def batch_normalisation(module: _NormBase, path: str, network: Network) -> Iterator[LayerMatrix]:
     """``diag(weight / sqrt(running_var + eps))``, the map of evaluation mode; ``diag(weight)`` without statistics."""
-    if not module.affine:
-        return
-    weight = network.loader(join(path, "weight"))
     width = module.num_features
     name, shape = path or "weight", (width, width)
     variance = network.loaders.get(join(path, "running_var"))
+    if not module.affine:
+        if variance is not None:
+            spread = Combined(partial(_spread_gain, eps=module.eps), (variance,), (width,))
+            note = f"1 / sqrt(running_var + {module.eps:g}): evaluation mode, without a trained gain"
+            yield LayerMatrix(name, "diagonal", shape, spread, groups=width, note=note)
+        return
+    weight = network.loader(join(path, "weight"))
     if variance is None:
         yield LayerMatrix(name, "diagonal", shape, weight, groups=width, note="gain after normalising each batch")
         return
@@ -66,28 +74,6 @@ def layer_normalisation(module: nn.Module, path: str, network: Network) -> Itera
         width *= n
     note = "gain after normalising each example"
     form = as_stored
-    if not isinstance(module, _OF_TORCH) and _adds_one(module):
+    if adds_one(module):
         note, form = f"{note}: 1 + weight", _one_more
     yield LayerMatrix(path or "weight", "diagonal", (width, width), loader, form, groups=width, note=note)
-
-
-def _adds_one(module: nn.Module) -> bool:
-    """Whether the gain is ``1 + weight``: a copy then passes half as much on with a weight of zero as with one."""
-    try:
-        copy = deepcopy(module).to_empty(device="cpu").float().eval()
-        # the user's hooks came along and are not to be called
-        copy._forward_hooks.clear()
-        copy._forward_pre_hooks.clear()
-        with torch.no_grad():
-            x = torch.linspace(-1.0, 2.0, copy.get_parameter("weight").numel()).expand(2, -1)
-            answers = [_with_weight(copy, value)(x) for value in (0.0, 1.0)]
-        return bool(answers[0].any()) and torch.allclose(answers[1], 2 * answers[0], rtol=1e-4)
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
-        # a norm that needs more than its input cannot be asked
-        return False
-
-
-def _with_weight(module: nn.Module, value: float) -> nn.Module:
-    for name, parameter in module.named_parameters():
-        parameter.fill_(value if name == "weight" else 0.0)
-    return module

@@ -41,7 +41,7 @@ def raw_parameters(module: nn.Module, path: str, network: Network) -> Iterator[L
     for name, shape in own.items():
         loader = network.loaders.get(join(path, name))
         # what was not read has its reason in the record
-        if loader is None or loader.shape != shape:
+        if loader is None or loader.shape != shape or (name == "bias" and type(module).__module__.startswith("torch.")):
             continue
         row = path or name if name == "weight" else join(path, name)
         role = raw_role(name, shape)

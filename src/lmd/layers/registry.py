@@ -21,6 +21,7 @@ __all__ = [
     "kind_of",
     "load_kinds",
     "matrices_of",
+    "own_forward",
     "own_shapes",
     "register",
     "registered",
@@ -111,3 +112,13 @@ def own_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
     """Shape of each parameter a module owns itself; complex ones and those without a shape yet are left out."""
     own = module.named_parameters(recurse=False)
     return {n: tuple(p.shape) for n, p in own if not isinstance(p, UninitializedParameter) and not p.is_complex()}
+
+
+def own_forward(module: nn.Module) -> str:
+    """What to say of a subclass of one of torch's layers that computes its output in its own way; '' of others."""
+    form = next(c for c in type(module).__mro__ if c.__module__.startswith("torch."))
+    if "forward" not in vars(module) and type(module).forward is form.forward:
+        return ""
+    return (
+        f"{type(module).__name__} computes its output by itself: this is the weight as torch's {form.__name__} uses it"
+    )

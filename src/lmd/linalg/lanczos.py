@@ -16,7 +16,7 @@ _TOLERANCE = 1e-9
 _BASIS_ELEMENTS = 1 << 26
 """Of both bases together: 512 MB as float64."""
 _LEAST_BLOCKS, _MOST_COLUMNS = 4, 96
-_CHECKED = 4
+_CHECKED = 2
 """Blocks between two looks at how far it got."""
 _LOST, _MOST_PASSES, _NOTHING = 0.7, 3, 64.0
 """A vector that lost this share of its length is orthogonalised once more (Kahan, Parlett), so many times at most; one

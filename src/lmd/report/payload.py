@@ -20,6 +20,14 @@ _CURVE_BUDGET = 1_000_000  # bytes for all curves of a page; a number takes abou
 _MOST_POINTS, _FEWEST_POINTS = 120, 8
 _DIRECTIONS = ("exact", "estimate", "upper", "lower")
 _READING_ORDER = (
+    "operator_norm_lower",
+    "operator_norm_upper",
+    "operator_norm_ratio",
+    "symbol_peak",
+    "symbol_peak_frequency",
+    "low_pass_share",
+    "spectral_radius",
+    "henrici_departure",
     "spectral_norm",
     "frobenius_norm",
     "nuclear_norm",

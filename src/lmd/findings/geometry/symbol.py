@@ -71,7 +71,7 @@ def symbol(layer: ConvolutionSymbol, factors: Factors) -> Symbol:
     random = random_kernel_norm(layer.geometry, kernel.norm().item()) / scale
     return Symbol(
         layer=factors.layer,
-        symbol_peak=Measured(values[0][0].item(), random, values[1][0].item()),
+        symbol_peak=Measured(values[0][0].item(), random, values[1][0].item(), "lower", "of the frequencies looked at"),
         symbol_peak_frequency=_frequency(highest, heights, coarse, zero=values[0][0].item() == 0),
         low_pass_share=_low_pass(layer, kernel),
         extremes=extremes.T.reshape(2, *coarse),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from lmd.layers.gain import adds_one
 from lmd.layers.heads.counts import Heads
 from lmd.layers.heads.settings import Settings
 from lmd.layers.registry import join
@@ -19,8 +20,6 @@ _NAMES = {
     )
     for role, letter in (("query", "q"), ("key", "k"))
 }
-_FROM_ONE = ("gemma", "qwen3_next", "qwen3next", "qwen3_5", "step3p7")
-"""Families that store the gain minus 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,11 +57,9 @@ def norm_of(
         if not _NAMES[role].fullmatch(name) or loader is None or len(loader.shape) not in (1, 2):
             continue
         kind = type(child).__name__.lower()
-        family = f"{settings.value('model_type') or ''} {kind}".lower()
-        from_one = any(known in family for known in _FROM_ONE)
         # a bare file tells the two apart by the shift that only one of them has
         bare = path in network.readings or join(path, name) in network.readings
         centred = join(path, f"{name}.bias") in network.loaders if bare else "layernorm" in kind
-        norm = HeadNorm(loader, from_one, centred and loader.shape[-1] == heads.width)
+        norm = HeadNorm(loader, adds_one(child), centred and loader.shape[-1] == heads.width)
         return norm if norm.of_head(0, heads.width) is not None else None
     return None

@@ -63,10 +63,17 @@ def rotary_of(module: nn.Module, path: str, settings: Settings, heads: Heads, ne
         return Rotary((), interleaved, str(fault))
 
 
+_WINDOWED = ("cohere2", "exaone4")
+
+
 def _applies(settings: Settings) -> bool:
     # some families keep a 0 there instead of False
     switched_off = settings.own.get("use_rope", True) in (False, 0) or settings.value("alibi") is True
-    return not switched_off and not any(word in settings.path.lower() for word in _CROSS)
+    # these rotate in the layers that look at a window only, and keep None in the others
+    whole = (
+        any(name in _family(settings) for name in _WINDOWED) and settings.own and "sliding_window" not in settings.own
+    )
+    return not switched_off and not whole and not any(word in settings.path.lower() for word in _CROSS)
 
 
 def _family(settings: Settings) -> str:

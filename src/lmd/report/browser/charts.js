@@ -185,7 +185,7 @@ function startDepth() {
   tools.append(choice("colour", [["largest", "Relative to the largest"], ["random", "Against random"]], depth.scale, pick("scale")),
     choice("rows", [["index", "By index"], ["share", "By share of the rank"]], depth.rows, pick("rows")));
   if (new Set(drawn.map((layer) => layer.kind)).size > 1) tools.append(choice("order", [["depth", "In depth order"], ["kind", "Kind by kind"]], depth.order, pick("order")));
-  if (drawn.some((layer) => layer.view_of)) tools.append(checkbox("parts of layers (heads) ›", depth.views, pick("views")));
+  if (drawn.some((layer) => layer.view_of)) tools.append(checkbox("parts of layers ›", depth.views, pick("views")));
   if (drawn.some((layer) => layer.kind === "diagonal")) tools.append(checkbox("diagonal maps ◇", depth.diagonals, pick("diagonals")));
   repaint.set(byId("depth-plot"), drawDepth);
   drawDepth();
