@@ -1,5 +1,6 @@
 """Attention in the layouts that libraries store it in; each module splits its own projections, by its own code."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import torch
@@ -22,15 +23,15 @@ def turned(x: Tensor, angles: Tensor, *, neighbours: bool) -> Tensor:
     return torch.cat([(back if neighbours else back.transpose(-1, -2)).flatten(-2), rest], dim=-1)
 
 
-class Attention(nn.Module):
+class Attention(nn.Module, ABC):
     """Softmax attention without mask; subclasses store and split the projections."""
 
     out = "out"
     neighbours = False
 
+    @abstractmethod
     def split(self, x: Tensor) -> Heads:
         """Query ``(heads, n, width)``, key and value ``(key heads, n, width)``."""
-        raise NotImplementedError
 
     def sizes(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """What queries and keys are divided by."""

@@ -10,25 +10,14 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from lmd.layers.convolution_maps import geometry_of
+from lmd.sources.faults import FOREIGN_FAULTS
 from lmd.sources.network import Network
 
 __all__ = ["input_sizes"]
 
 Sizes = dict[str, tuple[int, ...]]
 
-_FAILURES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    copy.Error,
-)
+_FAILURES = (*FOREIGN_FAULTS, copy.Error)
 """What a forward pass on something that a network was not made for can raise."""
 _SMALL = 5_000_000
 """Parameters."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from lmd.factors.factors import Factors
+from lmd.factors.products import refuse_infinite
 from lmd.factors.rank import Wish
 from lmd.layers.kronecker import KroneckerProduct
 from lmd.linalg.kronecker import kronecker_svd
@@ -20,7 +21,8 @@ def kronecker_factors(layer: KroneckerProduct, wish: Wish) -> Factors:
         ValueError: a factor contains NaN or Inf, or the wish does not fit.
     """
     F, G = layer.parts()
-    _refuse_infinite(layer, F, G)
+    if not (torch.isfinite(F).all() and torch.isfinite(G).all()):
+        refuse_infinite(layer, F, G)
     found = kronecker_svd(F, G, 0)[0]
     values = torch.cat([found, found.new_zeros(min(layer.shape) - found.numel())])
     triples = kronecker_svd(F, G, min(wish.count(values, layer.name), found.numel()))[1]
@@ -51,12 +53,3 @@ def _applied(F: Tensor, G: Tensor, X: Tensor) -> Tensor:
     """``(F (x) G) X``, one small product after the other."""
     columns = X.unflatten(0, (F.shape[1], G.shape[1]))
     return torch.einsum("ab,cd,bdk->ack", F, G, columns).flatten(0, 1)
-
-
-def _refuse_infinite(layer: KroneckerProduct, *factors: Tensor) -> None:
-    bad = sum(int((~torch.isfinite(factor)).sum()) for factor in factors)
-    if bad:
-        raise ValueError(
-            f"layer {layer.name!r} contains NaN or Inf in {bad} entries of its factors; only finite numbers have "
-            f"singular values; repair the weights or leave the layer out."
-        )

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from lmd.factors.factors import Factors
 from lmd.factors.rank import Wish
+from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.thin_product import ThinProduct
 from lmd.linalg.thin_products import product_error, product_svd, product_values
 from lmd.linalg.triples import Triples
 
-__all__ = ["thin_product_factors"]
+__all__ = ["refuse_infinite", "thin_product_factors"]
 
 
 def thin_product_factors(layer: ThinProduct, wish: Wish) -> Factors:
@@ -23,7 +24,7 @@ def thin_product_factors(layer: ThinProduct, wish: Wish) -> Factors:
     L, R = layer.thin()
     size = (L.norm() * R.norm()).item()
     if not isfinite(size):
-        _refuse_infinite(layer, L, R)
+        refuse_infinite(layer, L, R)
     values, triples = _wished(layer, L, R, wish)
     return Factors(
         layer=layer.name,
@@ -68,7 +69,12 @@ def _from_orthogonal(Q: Tensor) -> float:
     return torch.linalg.vector_norm(G).item()
 
 
-def _refuse_infinite(layer: ThinProduct, *factors: Tensor) -> None:
+def refuse_infinite(layer: LayerMatrix, *factors: Tensor) -> None:
+    """Refuse factors whose norms are not finite, and say how many entries are not.
+
+    Raises:
+        ValueError: always.
+    """
     bad = sum(int((~torch.isfinite(factor)).sum()) for factor in factors)
     what = f"NaN or Inf in {bad} entries of its factors" if bad else "entries beyond 1e150"
     raise ValueError(

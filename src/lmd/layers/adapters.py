@@ -66,7 +66,7 @@ def live_adapter(module: nn.Module, path: str, network: Network) -> Iterator[Lay
     """The update ``(out, in)`` that each adapter of a live layer makes, beside the layer it changes."""
     names = [join(path, n) for n, _ in module.named_parameters() if not n.startswith("base_layer.")]
     found = adapters_among({n: network.loader(n).shape for n in names if n in network.loaders})
-    base = _whole(matrices_of(module.base_layer, join(path, "base_layer"), network))  # type: ignore[arg-type]
+    base = _whole(matrices_of(module.get_submodule("base_layer"), join(path, "base_layer"), network))
     scales: Mapping[str, float] = getattr(module, "scaling", {})
     merged = getattr(module, "merged_adapters", ())
     for one in found:

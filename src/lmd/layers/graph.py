@@ -32,9 +32,9 @@ def _sizes(module: nn.Module) -> tuple[int, int] | None:
     for inputs, outputs in _SIZES:
         if inputs == "in_features" and not _GRAPH.search(type(module).__name__):
             continue
-        pair = (getattr(module, inputs, None), getattr(module, outputs, None))
-        if all(type(size) is int for size in pair):
-            return pair  # type: ignore[return-value]  # both are int
+        width, height = getattr(module, inputs, None), getattr(module, outputs, None)
+        if type(width) is int and type(height) is int:
+            return width, height
     return None
 
 

@@ -1,6 +1,5 @@
 """How strongly an adapter acts, as its adapter_config.json says. Needs no torch."""
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any
 
 from lmd.sources.adapter_names import AdapterTensors, adapters_among
 from lmd.sources.archive import Archive
-from lmd.sources.errors import UnreadableModelError
+from lmd.sources.json_object import read_json_object
 from lmd.sources.reading import TensorRecord
 
 __all__ = ["configured_rank", "scale_of", "with_adapter_config"]
@@ -61,18 +60,8 @@ def _config_beside(file: str) -> dict[str, Any]:
     path = os.path.join(os.path.dirname(file), _FILE)
     if not os.path.isfile(path):
         return {}
-    try:
-        if os.path.getsize(path) > _MOST_BYTES:
-            raise ValueError(f"larger than {_MOST_BYTES} bytes")
-        with open(path, encoding="utf-8") as opened:
-            value = json.load(opened)
-        if not isinstance(value, dict):
-            raise ValueError(f"holds a {type(value).__name__}")
-    except (OSError, ValueError, RecursionError) as fault:
-        raise UnreadableModelError(
-            f"{path} cannot be read ({fault}); a JSON object with the adapter's settings is needed. Save it again."
-        ) from fault
-    return value
+    needed = "a JSON object with the adapter's settings is needed. Save it again."
+    return read_json_object(path, most_bytes=_MOST_BYTES, needed=needed)
 
 
 def scale_of(adapter: AdapterTensors, config: Mapping[str, Any] | None) -> tuple[float, str]:

@@ -12,23 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from lmd.sources.faults import FOREIGN_FAULTS
 from lmd.sources.library_names import recipes_of
 from lmd.sources.recipes import Recipe, renamed
 
 __all__ = ["DeclaredSkeleton", "declared_skeleton"]
 
-_FAILURES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+_FAILURES = FOREIGN_FAULTS
 """What a config that fits no architecture makes transformers raise."""
 _COUNT_OF_MODULES = re.compile(r"^(n|num)_.*(layers?|experts|blocks)$|^n_layers?$|_layers$|(^|_)depth$")
 _ALWAYS_ALLOWED = 1024

@@ -1,6 +1,5 @@
 """Hugging Face folders: one weight file or an index of shards, and the architecture's config.json beside them."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from lmd.sources import safetensors_file
 from lmd.sources.archive import Archive
 from lmd.sources.errors import UnreadableModelError
 from lmd.sources.formats import source
+from lmd.sources.json_object import read_json_object
 from lmd.sources.reading import TensorRecord
 
 if TYPE_CHECKING:
@@ -75,18 +75,8 @@ def config_of(folder: str) -> dict[str, object]:
 
 
 def _json_object(path: str) -> dict[str, object]:
-    try:
-        if os.path.getsize(path) > _MOST_BYTES:
-            raise ValueError(f"larger than {_MOST_BYTES} bytes")
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
-        if not isinstance(value, dict):
-            raise ValueError(f"holds a {type(value).__name__}")
-    except (OSError, ValueError, RecursionError) as error:
-        raise UnreadableModelError(
-            f"{path} cannot be read ({error}); a JSON object is needed. Fetch or save the folder again."
-        ) from error
-    return value
+    needed = "a JSON object is needed. Fetch or save the folder again."
+    return read_json_object(path, most_bytes=_MOST_BYTES, needed=needed)
 
 
 def weight_files(folder: str) -> tuple[list[str], dict[str, str]]:

@@ -183,7 +183,7 @@ def _evaluated(module: nn.Module) -> dict[str, Loader]:
 def _evaluated_shape(owner: nn.Module, attribute: str) -> tuple[int, ...]:
     try:
         return tuple(Evaluated((), owner, attribute, ())().shape)
-    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+    except (RuntimeError, TypeError, ValueError):
         # the layer will fail when it is read, and say why; until then its largest stored tensor stands for it
-        stored = owner.parametrizations[attribute].parameters(recurse=False)  # type: ignore[union-attr]  # a ModuleDict
+        stored = owner.get_submodule(f"parametrizations.{attribute}").parameters(recurse=False)
         return max((tuple(tensor.shape) for tensor in stored), key=prod, default=())

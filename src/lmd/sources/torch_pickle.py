@@ -15,26 +15,12 @@ from torch import _utils
 
 from lmd.sources.checkpoint_tree import Attributes
 from lmd.sources.errors import UnsafeModelError
+from lmd.sources.faults import FOREIGN_FAULTS
 from lmd.sources.pickle_scan import names_in_pickle
 
 __all__ = ["MALFORMED", "ArrayState", "RestrictedPickle", "StoragePlace", "can_restrict"]
 
-MALFORMED = (
-    pickle.UnpicklingError,
-    struct.error,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BufferError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+MALFORMED = (pickle.UnpicklingError, struct.error, BufferError, EOFError, *FOREIGN_FAULTS)
 """What a forged or damaged pickle makes the unpickler raise: it calls torch's rebuilders with what the file says."""
 
 
