@@ -85,7 +85,7 @@ def checked(network: nn.Module) -> float:
 
     from lmd.factors.convolutions import operator_factors
     from lmd.factors.rank import Wish
-    from lmd.layers.convolution_maps import ConvolutionOperator
+    from lmd.layers.convolutions.convolution_maps import ConvolutionOperator
     from lmd.layers.walk import walk
     from lmd.sources.torch_module import from_module
 

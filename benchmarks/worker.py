@@ -71,7 +71,7 @@ def circuits(model: torch.nn.Module) -> list[Any]:
 
 def circuits_task() -> Task:
     """Every singular triple of every circuit in float64, by two thin QRs."""
-    from lmd.linalg.thin_products import product_svd
+    from lmd.linalg.singular.thin_products import product_svd
 
     return lambda model: [product_svd(*layer.thin()) for layer in circuits(model)]
 

@@ -8,10 +8,10 @@ from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import analyses
 from lmd.findings.quantity import quantities_of
-from lmd.layers.against_base import AgainstBase, with_base
-from lmd.layers.convolution_maps import ConvolutionOperator, ConvolutionSymbol
+from lmd.layers.convolutions.convolution_maps import ConvolutionOperator, ConvolutionSymbol
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.recurrence import RecurrentMatrix
+from lmd.layers.updates.against_base import AgainstBase, with_base
 from lmd.sources.loaders import Held
 from lmd.testing import check_analysis, layers_of
 

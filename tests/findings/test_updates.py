@@ -8,8 +8,8 @@ from torch import nn
 
 from lmd.factors.svd import factors_of
 from lmd.findings.geometry.updates import updates
-from lmd.layers.against_base import with_base
 from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.updates.against_base import with_base
 from lmd.pipeline.decompose import decompose
 from lmd.sources.loaders import Held
 from tests.references.matrices import constructed, orthogonal

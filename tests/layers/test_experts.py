@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from lmd.layers.pooled import Pooled, as_computed
+from lmd.layers.convolutions.pooled import Pooled, as_computed
 from lmd.layers.walk import walk
 from lmd.sources.loaders import Held
 from lmd.sources.open_network import open_network

@@ -7,10 +7,10 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lmd.linalg.convolution import Convolution
-from lmd.linalg.convolution_bound import norm_bound
-from lmd.linalg.padding import pad, pad_adjoint, padding_norm
-from lmd.linalg.symbol import torus_spectrum
+from lmd.linalg.convolutions.convolution import Convolution
+from lmd.linalg.convolutions.convolution_bound import norm_bound
+from lmd.linalg.convolutions.padding import pad, pad_adjoint, padding_norm
+from lmd.linalg.convolutions.symbol import torus_spectrum
 
 MODES = ("zeros", "circular", "reflect", "replicate")
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmd.linalg.first_order import first_order_error
+from lmd.linalg.chance.first_order import first_order_error
 
 positive = st.lists(st.floats(0.1, 10.0), min_size=1, max_size=6)
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lmd.factors.svd import factors_of
-from lmd.layers.kronecker import KroneckerProduct, side_by_side
-from lmd.linalg.kronecker import kronecker_svd
+from lmd.layers.updates.kronecker import KroneckerProduct, side_by_side
+from lmd.linalg.singular.kronecker import kronecker_svd
 from lmd.sources.loaders import Held
 from tests.references.matrices import matrices
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmd.linalg.lanczos import LinearMap, lanczos_triples
+from lmd.linalg.singular.lanczos import LinearMap, lanczos_triples
 
 
 def as_map(A):

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from lmd.linalg.marchenko_pastur import marchenko_pastur_quantiles, noise_edge
+from lmd.linalg.chance.marchenko_pastur import marchenko_pastur_quantiles, noise_edge
 from tests.references.marchenko_pastur import quantile
 
 

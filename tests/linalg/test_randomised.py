@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmd.linalg.panels import Operator, TensorPanels
-from lmd.linalg.randomised import randomised_triples, remainder_bound, remainder_from_spectrum
-from lmd.linalg.spectrum import scan
-from lmd.linalg.triples import defects_of
+from lmd.linalg.singular.randomised import randomised_triples, remainder_bound, remainder_from_spectrum
+from lmd.linalg.singular.spectrum import scan
+from lmd.linalg.singular.triples import defects_of
 from tests.references.matrices import constructed
 
 SPECTRA = {

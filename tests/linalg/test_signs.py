@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lmd.linalg.panels import Operator, TensorPanels
 from lmd.linalg.signs import fix_signs
-from lmd.linalg.triples import all_triples
+from lmd.linalg.singular.triples import all_triples
 from tests.references.matrices import matrices
 
 

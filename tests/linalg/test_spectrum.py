@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lmd.linalg.gram import gram_lower
 from lmd.linalg.panels import Operator, TensorPanels
-from lmd.linalg.spectrum import gram_values, lapack_values, scan, singular_values
-from lmd.linalg.tridiagonal import tridiagonalise
+from lmd.linalg.singular.spectrum import gram_values, lapack_values, scan, singular_values
+from lmd.linalg.singular.tridiagonal import tridiagonalise
 from tests.references.jacobi import jacobi_values, mpmath_values
 from tests.references.matrices import constructed, matrices
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import linalg
 
-from lmd.linalg import thin_svd as module
-from lmd.linalg.spectrum import singular_values
-from lmd.linalg.thin_svd import batched_svd, batched_svdvals, thin_svd, triangular_factor
+from lmd.linalg.singular import thin_svd as module
+from lmd.linalg.singular.spectrum import singular_values
+from lmd.linalg.singular.thin_svd import batched_svd, batched_svdvals, thin_svd, triangular_factor
 
 W = torch.randn(9, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lmd.linalg.panels import Operator, TensorPanels
-from lmd.linalg.spectrum import scan
-from lmd.linalg.triples import Triples, all_triples, defects_of, leading_triples, spectral_norm
+from lmd.linalg.singular.spectrum import scan
+from lmd.linalg.singular.triples import Triples, all_triples, defects_of, leading_triples, spectral_norm
 from tests.references.matrices import constructed, matrices
 
 

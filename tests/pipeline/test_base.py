@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lmd.atlas.atlas import Atlas
-from lmd.layers.differences import Unpaired, compared
 from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.updates.differences import Unpaired, compared
 from lmd.layers.walk import walk
 from lmd.pipeline.decompose import decompose
 from lmd.sources.derived_loaders import Difference, Transposed

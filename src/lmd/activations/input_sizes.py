@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from lmd.layers.convolution_maps import geometry_of
+from lmd.layers.convolutions.convolution_maps import geometry_of
 from lmd.sources.faults import FOREIGN_FAULTS
 from lmd.sources.network import Network
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.linalg.panels import TensorPanels, safe_scale, to_float64
-from lmd.linalg.spectrum import Spectrum, lapack_error
-from lmd.linalg.thin_svd import batched_svd, batched_svdvals
-from lmd.linalg.triples import Defects, Triples, orthogonality_defect, signed_triples, spectral_norm
+from lmd.linalg.singular.spectrum import Spectrum, lapack_error
+from lmd.linalg.singular.thin_svd import batched_svd, batched_svdvals
+from lmd.linalg.singular.triples import Defects, Triples, orthogonality_defect, signed_triples, spectral_norm
 
 __all__ = ["BlockSvd", "block_svd", "block_values"]
 

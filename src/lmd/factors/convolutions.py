@@ -8,13 +8,13 @@ from torch import Generator, Tensor
 
 from lmd.factors.factors import Factors
 from lmd.factors.rank import Wish
-from lmd.layers.convolution_maps import ConvolutionMap, ConvolutionOperator, ConvolutionSymbol
-from lmd.linalg.lanczos import LinearMap, lanczos_triples
+from lmd.layers.convolutions.convolution_maps import ConvolutionMap, ConvolutionOperator, ConvolutionSymbol
+from lmd.linalg.convolutions.symbol import torus_spectrum
 from lmd.linalg.panels import TensorPanels, safe_scale
-from lmd.linalg.spectrum import lapack_error
-from lmd.linalg.symbol import torus_spectrum
+from lmd.linalg.singular.lanczos import LinearMap, lanczos_triples
+from lmd.linalg.singular.spectrum import lapack_error
+from lmd.linalg.singular.triples import Triples, orthogonality_defect, spectral_norm
 from lmd.linalg.threads import torch_threads
-from lmd.linalg.triples import Triples, orthogonality_defect, spectral_norm
 
 __all__ = ["fits_dense", "operator_factors", "scaled_kernel", "symbol_factors"]
 

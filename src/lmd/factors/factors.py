@@ -48,7 +48,7 @@ class Factors:
         Vh: ``(rank, in)``, right singular vectors in rows: what the layer reads. The entry of largest magnitude of
             each row is positive, which fixes the signs.
         spectrum: every singular value, descending, or None if only the leading ones are known.
-        spectrum_error: absolute error estimate of each value of ``spectrum`` (see ``lmd.linalg.spectrum``).
+        spectrum_error: absolute error estimate of each value of ``spectrum`` (see ``lmd.linalg.singular.spectrum``).
         frobenius_norm: of the whole map, from its entries.
         residual: ``max(||W V - U S||, ||W^T U - V S||)`` in the spectral norm, measured (beyond 64 triples the
             Frobenius norm, a bound of it from above); 0 when no triple is kept.

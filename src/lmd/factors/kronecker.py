@@ -6,10 +6,10 @@ from torch import Tensor
 from lmd.factors.factors import Factors
 from lmd.factors.products import refuse_infinite
 from lmd.factors.rank import Wish
-from lmd.layers.kronecker import KroneckerProduct
-from lmd.linalg.kronecker import kronecker_svd
-from lmd.linalg.spectrum import lapack_error
-from lmd.linalg.triples import Triples, orthogonality_defect, spectral_norm
+from lmd.layers.updates.kronecker import KroneckerProduct
+from lmd.linalg.singular.kronecker import kronecker_svd
+from lmd.linalg.singular.spectrum import lapack_error
+from lmd.linalg.singular.triples import Triples, orthogonality_defect, spectral_norm
 
 __all__ = ["kronecker_factors"]
 

@@ -9,8 +9,8 @@ from lmd.factors.factors import Factors
 from lmd.factors.rank import Wish
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.thin_product import ThinProduct
-from lmd.linalg.thin_products import product_error, product_svd, product_values
-from lmd.linalg.triples import Triples
+from lmd.linalg.singular.thin_products import product_error, product_svd, product_values
+from lmd.linalg.singular.triples import Triples
 
 __all__ = ["refuse_infinite", "thin_product_factors"]
 

@@ -14,14 +14,14 @@ from lmd.factors.factors import Factors
 from lmd.factors.kronecker import kronecker_factors
 from lmd.factors.products import thin_product_factors
 from lmd.factors.rank import Wish
-from lmd.layers.convolution_maps import ConvolutionOperator, ConvolutionSymbol
-from lmd.layers.kronecker import KroneckerProduct
+from lmd.layers.convolutions.convolution_maps import ConvolutionOperator, ConvolutionSymbol
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.thin_product import ThinProduct
+from lmd.layers.updates.kronecker import KroneckerProduct
 from lmd.linalg.panels import Operator, PanelMatrix, TensorPanels, safe_scale
-from lmd.linalg.randomised import randomised_triples, remainder_bound, remainder_from_spectrum
-from lmd.linalg.spectrum import Spectrum, lapack_error, scan
-from lmd.linalg.triples import Defects, Triples, all_triples, defects_of, leading_triples
+from lmd.linalg.singular.randomised import randomised_triples, remainder_bound, remainder_from_spectrum
+from lmd.linalg.singular.spectrum import Spectrum, lapack_error, scan
+from lmd.linalg.singular.triples import Defects, Triples, all_triples, defects_of, leading_triples
 from lmd.sources.loaders import Held
 
 __all__ = ["factors_of", "randomised_factors"]

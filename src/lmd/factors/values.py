@@ -2,7 +2,7 @@
 
 from lmd.factors.blocks import block_values
 from lmd.layers.layer_matrix import LayerMatrix
-from lmd.linalg.spectrum import Spectrum, scan
+from lmd.linalg.singular.spectrum import Spectrum, scan
 
 __all__ = ["values_of"]
 
@@ -10,7 +10,7 @@ __all__ = ["values_of"]
 def values_of(layer: LayerMatrix) -> tuple[Spectrum, float]:
     """Every singular value with its error estimate, and the Frobenius norm from the entries.
 
-    A dense map is scanned panel by panel (``lmd.linalg.spectrum.scan``); a block-diagonal one block by block.
+    A dense map is scanned panel by panel (``lmd.linalg.singular.spectrum.scan``); a block-diagonal one block by block.
 
     Raises:
         ValueError: the map is empty, complex, or contains NaN or Inf.

@@ -9,8 +9,8 @@ from torch import Tensor
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import InapplicableError
 from lmd.findings.quantity import Measured
-from lmd.linalg.first_order import value_and_error
-from lmd.linalg.gaussian import gaussian_product_spectrum, gaussian_spectrum
+from lmd.linalg.chance.first_order import value_and_error
+from lmd.linalg.chance.gaussian import gaussian_product_spectrum, gaussian_spectrum
 
 __all__ = [
     "NO_SPECTRUM",

@@ -7,9 +7,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lmd.layers.feeding import Feeds, feeds_of
+from lmd.layers.blocks.feeding import Feeds, feeds_of
+from lmd.layers.convolutions.pooled import as_computed
 from lmd.layers.layer_matrix import LayerMatrix
-from lmd.layers.pooled import as_computed
 from lmd.layers.recurrence import RecurrentMatrix
 from lmd.layers.thin_product import ThinProduct
 from lmd.sources.loaders import Combined

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.thin_product import ThinProduct
-from lmd.linalg.thin_products import product_error
+from lmd.linalg.singular.thin_products import product_error
 
 __all__ = ["RecurrentMatrix", "RecurrentProduct"]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache, singledispatch
 from importlib import import_module
 from importlib.metadata import entry_points
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import TypeVar
 
 from torch import nn
@@ -97,8 +97,10 @@ def matrices_of(module: nn.Module, path: str, network: Network) -> Iterator[Laye
 @cache
 def load_kinds() -> None:
     """Import every kind, the product's own and those of installed plug-ins; once, as plug-ins take long to look for."""
-    for module in iter_modules(lmd.layers.__path__, "lmd.layers."):
-        import_module(module.name)
+    files = (module.name for module in walk_packages(lmd.layers.__path__, "lmd.layers."))
+    # claims are asked in the order of registration: that of the files' names, whatever folder they are in
+    for name in sorted(files, key=lambda name: name.rpartition(".")[2]):
+        import_module(name)
     for plugin in entry_points(group="lmd.layers"):
         plugin.load()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from lmd.layers.differences import compared
+from lmd.layers.updates.differences import compared
 from lmd.layers.walk import Walk
 from lmd.sources.network import Network
 from lmd.sources.open_network import open_network

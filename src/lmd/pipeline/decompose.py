@@ -22,8 +22,8 @@ from lmd.atlas.layer_record import LayerRecord, Stored
 from lmd.atlas.resuming import checked_folder, prepare
 from lmd.atlas.stored import PENDING
 from lmd.engines.local import Engine, Local
-from lmd.layers.differences import Unpaired
 from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.updates.differences import Unpaired
 from lmd.layers.walk import Walk, walk
 from lmd.pipeline.base import against_base
 from lmd.pipeline.layer_task import LayerTask, record_of

@@ -14,8 +14,8 @@ from lmd.atlas.layer_record import Kept, LayerRecord, arrays_to_keep
 from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import Finding, analyses_of, run
-from lmd.layers.differences import Unpaired
 from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.updates.differences import Unpaired
 from lmd.linalg.threads import fitting_threads
 from lmd.pipeline.options import Options
 

@@ -8,7 +8,7 @@ from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, NotApplicable, analysis
 from lmd.findings.measure import baseline_spectrum, counted, no_baseline, spectrum_of
 from lmd.findings.quantity import Measured, quantity
-from lmd.linalg.gaussian import gaussian_edge
+from lmd.linalg.chance.gaussian import gaussian_edge
 from lmd.linalg.scaled_norm import scaled_norm
 
 __all__ = ["Noise", "noise"]

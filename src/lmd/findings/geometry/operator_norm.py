@@ -8,9 +8,9 @@ from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, analysis
 from lmd.findings.measure import leading_value
 from lmd.findings.quantity import Measured, quantity
-from lmd.layers.convolution_maps import ConvolutionOperator
-from lmd.linalg.convolution_bound import norm_bound, random_kernel_norm
-from lmd.linalg.symbol import block_shape
+from lmd.layers.convolutions.convolution_maps import ConvolutionOperator
+from lmd.linalg.convolutions.convolution_bound import norm_bound, random_kernel_norm
+from lmd.linalg.convolutions.symbol import block_shape
 from lmd.linalg.threads import torch_threads
 
 __all__ = ["OperatorNorm", "operator_norm"]

@@ -12,9 +12,9 @@ from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, analysis
 from lmd.findings.measure import spectrum_of
 from lmd.findings.quantity import Measured, array, quantity
-from lmd.layers.convolution_maps import ConvolutionSymbol
-from lmd.linalg.convolution_bound import random_kernel_norm
-from lmd.linalg.symbol import block_extremes, block_shape, power_spectrum
+from lmd.layers.convolutions.convolution_maps import ConvolutionSymbol
+from lmd.linalg.convolutions.convolution_bound import random_kernel_norm
+from lmd.linalg.convolutions.symbol import block_extremes, block_shape, power_spectrum
 from lmd.linalg.threads import torch_threads
 
 __all__ = ["Symbol", "symbol"]

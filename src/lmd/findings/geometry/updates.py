@@ -11,7 +11,7 @@ from lmd.factors.svd import factors_of
 from lmd.findings.analysis import Finding, InapplicableError, analysis
 from lmd.findings.measure import baseline_spectrum, no_baseline, spectrum_of
 from lmd.findings.quantity import Measured, quantity
-from lmd.layers.against_base import AgainstBase
+from lmd.layers.updates.against_base import AgainstBase
 
 __all__ = ["Updates", "updates"]
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Complex128, Float64, Int64
 from torch import Tensor
 
-from lmd.linalg.convolution import Convolution
+from lmd.linalg.convolutions.convolution import Convolution
 
 __all__ = [
     "block_cost",

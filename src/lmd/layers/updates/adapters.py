@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lmd.layers.against_base import with_base
-from lmd.layers.kronecker import KroneckerProduct, side_by_side
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import claims, join, matrices_of
 from lmd.layers.thin_product import ThinProduct, stacked
-from lmd.layers.whole_update import MagnitudeUpdate, rescaled_update
+from lmd.layers.updates.against_base import with_base
+from lmd.layers.updates.kronecker import KroneckerProduct, side_by_side
+from lmd.layers.updates.whole_update import MagnitudeUpdate, rescaled_update
 from lmd.sources.adapter_names import AdapterTensors, adapters_among
 from lmd.sources.adapter_scale import configured_rank, scale_of
 from lmd.sources.loaders import Combined

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from lmd.layers.kronecker import KroneckerProduct
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.thin_product import ThinProduct
+from lmd.layers.updates.kronecker import KroneckerProduct
 
 __all__ = ["AgainstBase", "KroneckerUpdate", "ThinUpdate", "Update", "with_base"]
 

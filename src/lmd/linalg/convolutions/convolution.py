@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional
 
-from lmd.linalg.padding import PaddingMode, pad, pad_adjoint, padded_size, read_positions
+from lmd.linalg.convolutions.padding import PaddingMode, pad, pad_adjoint, padded_size, read_positions
 
 __all__ = ["Convolution"]
 

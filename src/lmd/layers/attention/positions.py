@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from lmd.layers.heads.counts import Heads
-from lmd.layers.heads.settings import Settings
+from lmd.layers.attention.counts import Heads
+from lmd.layers.attention.settings import Settings
 from lmd.layers.registry import join
 from lmd.linalg.rotary import rotary_frequencies
 from lmd.sources.loaders import Loader

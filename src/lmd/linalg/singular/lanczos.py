@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from lmd.linalg.thin_svd import thin_svd
-from lmd.linalg.triples import Triples, signed_triples
+from lmd.linalg.singular.thin_svd import thin_svd
+from lmd.linalg.singular.triples import Triples, signed_triples
 
 __all__ = ["LinearMap", "lanczos_triples"]
 

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from lmd.linalg.convolution import Convolution
-from lmd.linalg.padding import padded_size, padding_norm
-from lmd.linalg.symbol import block_cost, block_extremes, block_shape, half_frequencies
+from lmd.linalg.convolutions.convolution import Convolution
+from lmd.linalg.convolutions.padding import padded_size, padding_norm
+from lmd.linalg.convolutions.symbol import block_cost, block_extremes, block_shape, half_frequencies
 
 __all__ = ["NormBound", "norm_bound", "random_kernel_norm"]
 

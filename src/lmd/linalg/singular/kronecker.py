@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from lmd.linalg.thin_svd import thin_svd
-from lmd.linalg.triples import Triples, signed_triples
+from lmd.linalg.singular.thin_svd import thin_svd
+from lmd.linalg.singular.triples import Triples, signed_triples
 
 __all__ = ["kronecker_product", "kronecker_svd"]
 

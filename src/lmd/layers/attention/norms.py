@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from lmd.layers.attention.counts import Heads
+from lmd.layers.attention.settings import Settings
 from lmd.layers.gain import adds_one
-from lmd.layers.heads.counts import Heads
-from lmd.layers.heads.settings import Settings
 from lmd.layers.registry import join
 from lmd.sources.loaders import Loader
 from lmd.sources.network import Network

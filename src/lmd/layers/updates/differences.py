@@ -9,12 +9,12 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from lmd.layers.against_base import AgainstBase, Update, with_base
 from lmd.layers.layer_matrix import LayerMatrix, as_stored, transposed
 from lmd.layers.registry import matrices_of
 from lmd.layers.thin_product import ThinProduct
+from lmd.layers.updates.against_base import AgainstBase, Update, with_base
+from lmd.layers.updates.whole_update import MagnitudeUpdate, rescaled_update
 from lmd.layers.walk import Walk, walk
-from lmd.layers.whole_update import MagnitudeUpdate, rescaled_update
 from lmd.sources.derived_loaders import Borrowed, Difference, Missing, Transposed
 from lmd.sources.loaders import Combined, Loader
 from lmd.sources.network import Network

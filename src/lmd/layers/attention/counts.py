@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lmd.layers.heads.settings import Settings
+from lmd.layers.attention.settings import Settings
 
 __all__ = ["Heads", "head_width", "heads_of", "query_heads"]
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lmd.linalg.gram import gram_lower
 from lmd.linalg.panels import Operator, PanelMatrix, TensorPanels, safe_scale
-from lmd.linalg.thin_svd import lapack_svdvals, triangular_factor
-from lmd.linalg.tridiagonal import Tridiagonal, tridiagonalise
+from lmd.linalg.singular.thin_svd import lapack_svdvals, triangular_factor
+from lmd.linalg.singular.tridiagonal import Tridiagonal, tridiagonalise
 
 __all__ = [
     "UNIT_ROUNDOFF",

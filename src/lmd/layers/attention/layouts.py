@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from torch import nn
 
-from lmd.layers.heads.children import projections_below
-from lmd.layers.heads.counts import Heads, head_width, heads_of, query_heads
-from lmd.layers.heads.projection import Projection, Strips
-from lmd.layers.heads.settings import Settings
+from lmd.layers.attention.children import projections_below
+from lmd.layers.attention.counts import Heads, head_width, heads_of, query_heads
+from lmd.layers.attention.projection import Projection, Strips
+from lmd.layers.attention.settings import Settings
 from lmd.layers.registry import join
 from lmd.sources.network import Network
 from lmd.sources.skeleton import is_stored_transposed

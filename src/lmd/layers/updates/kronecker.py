@@ -8,7 +8,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from lmd.layers.layer_matrix import LayerMatrix
-from lmd.linalg.kronecker import kronecker_product
+from lmd.linalg.singular.kronecker import kronecker_product
 
 __all__ = ["KroneckerProduct", "side_by_side"]
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from lmd.linalg.panels import Operator
 from lmd.linalg.signs import fix_signs
-from lmd.linalg.thin_svd import thin_svd
-from lmd.linalg.tridiagonal import Tridiagonal, leading_eigenvectors
+from lmd.linalg.singular.thin_svd import thin_svd
+from lmd.linalg.singular.tridiagonal import Tridiagonal, leading_eigenvectors
 
 __all__ = [
     "Defects",

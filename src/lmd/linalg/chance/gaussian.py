@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmd.linalg.marchenko_pastur import marchenko_pastur_quantiles, noise_edge
+from lmd.linalg.chance.marchenko_pastur import marchenko_pastur_quantiles, noise_edge
 
 __all__ = ["entry_scale", "gaussian_edge", "gaussian_product_spectrum", "gaussian_spectrum"]
 

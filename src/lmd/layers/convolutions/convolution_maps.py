@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.modules.conv import _ConvNd
 
 from lmd.layers.layer_matrix import LayerMatrix
-from lmd.linalg.convolution import Convolution
-from lmd.linalg.lanczos import LinearMap
+from lmd.linalg.convolutions.convolution import Convolution
 from lmd.linalg.panels import to_float64
+from lmd.linalg.singular.lanczos import LinearMap
 
 __all__ = ["ConvolutionMap", "ConvolutionOperator", "ConvolutionSymbol", "geometry_of"]
 

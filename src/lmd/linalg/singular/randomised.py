@@ -7,9 +7,9 @@ from jaxtyping import Float64
 from torch import Generator, Tensor
 
 from lmd.linalg.panels import Operator
-from lmd.linalg.spectrum import UNIT_ROUNDOFF
-from lmd.linalg.thin_svd import thin_svd
-from lmd.linalg.triples import Triples, signed_triples
+from lmd.linalg.singular.spectrum import UNIT_ROUNDOFF
+from lmd.linalg.singular.thin_svd import thin_svd
+from lmd.linalg.singular.triples import Triples, signed_triples
 
 __all__ = ["randomised_triples", "remainder_bound", "remainder_from_spectrum"]
 

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from lmd.layers.heads.counts import Heads
-from lmd.layers.heads.norms import HeadNorm
-from lmd.layers.heads.positions import Rotary
-from lmd.layers.heads.projection import Projection
+from lmd.layers.attention.counts import Heads
+from lmd.layers.attention.norms import HeadNorm
+from lmd.layers.attention.positions import Rotary
+from lmd.layers.attention.projection import Projection
 from lmd.layers.registry import join
 from lmd.layers.thin_product import ThinProduct, stacked
 from lmd.linalg.rotary import rotated

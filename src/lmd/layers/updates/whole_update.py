@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from lmd.layers.against_base import Update
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.thin_product import ThinProduct
+from lmd.layers.updates.against_base import Update
 from lmd.sources.derived_loaders import Borrowed
 from lmd.sources.loaders import Combined, Loader
 

@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from lmd.layers.convolution_maps import ConvolutionOperator, ConvolutionSymbol, geometry_of
+from lmd.layers.convolutions.convolution_maps import ConvolutionOperator, ConvolutionSymbol, geometry_of
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import join, own_forward, register
-from lmd.linalg.convolution import Convolution
-from lmd.linalg.symbol import block_cost
+from lmd.linalg.convolutions.convolution import Convolution
+from lmd.linalg.convolutions.symbol import block_cost
 from lmd.sources.loaders import Loader
 from lmd.sources.network import Network
 from lmd.sources.reading import Confidence

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from torch import nn
 
-from lmd.layers.heads.children import attends
-from lmd.layers.heads.circuits import Attention, circuits
-from lmd.layers.heads.counts import Heads, query_heads
-from lmd.layers.heads.layouts import layout_of
-from lmd.layers.heads.norms import norm_of
-from lmd.layers.heads.positions import rotary_of
-from lmd.layers.heads.projection import Projection, Strips
-from lmd.layers.heads.settings import settings_of
+from lmd.layers.attention.children import attends
+from lmd.layers.attention.circuits import Attention, circuits
+from lmd.layers.attention.counts import Heads, query_heads
+from lmd.layers.attention.layouts import layout_of
+from lmd.layers.attention.norms import norm_of
+from lmd.layers.attention.positions import rotary_of
+from lmd.layers.attention.projection import Projection, Strips
+from lmd.layers.attention.settings import settings_of
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import claims, join, register
 from lmd.sources.network import Network

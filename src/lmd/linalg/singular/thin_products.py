@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from lmd.linalg.spectrum import UNIT_ROUNDOFF
-from lmd.linalg.thin_svd import lapack_svdvals, thin_svd
-from lmd.linalg.triples import Triples, signed_triples
+from lmd.linalg.singular.spectrum import UNIT_ROUNDOFF
+from lmd.linalg.singular.thin_svd import lapack_svdvals, thin_svd
+from lmd.linalg.singular.triples import Triples, signed_triples
 
 __all__ = ["product_error", "product_svd", "product_values"]
 
 _CONSTANT = 6.0
-"""As for other backward stable decompositions (see ``lmd.linalg.spectrum``)."""
+"""As for other backward stable decompositions (see ``lmd.linalg.singular.spectrum``)."""
 
 
 def product_svd(L: Float64[Tensor, "out inner"], R: Float64[Tensor, "inner in"]) -> Triples:

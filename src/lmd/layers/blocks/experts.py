@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lmd.layers.convolutions.pooled import Pooled, as_computed
 from lmd.layers.layer_matrix import LayerMatrix, as_stored
-from lmd.layers.pooled import Pooled, as_computed
 from lmd.layers.registry import claims, join, own_shapes
 from lmd.sources.loaders import Loader
 from lmd.sources.network import Network

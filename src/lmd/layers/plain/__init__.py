@@ -1,0 +1,1 @@
+"""Layers of one matrix: dense, embeddings, normalisations, activations, bilinear maps, raw parameters."""

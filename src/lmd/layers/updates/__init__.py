@@ -1,0 +1,1 @@
+"""What training added to a layer: adapters, and differences to another network."""

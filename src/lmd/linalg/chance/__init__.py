@@ -1,0 +1,1 @@
+"""What random matrices and rounding would show."""

@@ -1,0 +1,1 @@
+"""Convolutions as linear maps: the operator, its bounds, its symbol."""

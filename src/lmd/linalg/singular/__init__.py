@@ -1,0 +1,1 @@
+"""Singular values and vectors: exact, thin, randomised, by Lanczos."""
