@@ -1,6 +1,6 @@
 PYTHON ?= .venv/bin/python
 
-.PHONY: demo test check bench slow
+.PHONY: demo test check bench slow fuzz
 
 demo:
 	$(PYTHON) -m lmd.cli.app demo
@@ -20,3 +20,6 @@ check:
 
 bench:
 	$(PYTHON) -m benchmarks
+
+fuzz:
+	$(PYTHON) -m tests.fuzz

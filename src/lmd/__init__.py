@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lmd.report.page import write_page
     from lmd.sources.errors import UnreadableModelError, UnsafeModelError
     from lmd.sources.open_network import open_network
+    from lmd.sources.runnable import runnable
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ __all__ = [
     "factors_of",
     "open_network",
     "randomised_factors",
+    "runnable",
     "truncate",
     "write_page",
 ]
@@ -42,6 +44,7 @@ _HOMES = {
     "factors_of": "lmd.factors.svd",
     "open_network": "lmd.sources.open_network",
     "randomised_factors": "lmd.factors.svd",
+    "runnable": "lmd.sources.runnable",
     "truncate": "lmd.factors.truncated",
     "write_page": "lmd.report.page",
 }

@@ -233,7 +233,8 @@ def test_without_data_projections_say_what_they_need() -> None:
 def test_bare_checkpoints_refuse_data_with_advice(tmp_path: Path) -> None:
     model, data = network()
     torch.save(model.state_dict(), tmp_path / "m.pt")
-    with pytest.raises(ValueError, match=r"m\.pt is a bare checkpoint.*pass the module itself, or builder='FILE\.py"):
+    words = r"m\.pt cannot be called on data: it is a bare checkpoint.*pass the module itself, or builder='FILE\.py"
+    with pytest.raises(ValueError, match=words):
         decompose(tmp_path / "m.pt", data)
     (tmp_path / "build.py").write_text(
         "from torch import nn\n"

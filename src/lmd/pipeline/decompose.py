@@ -32,6 +32,7 @@ from lmd.sources.checksum import sha256_of_tensors
 from lmd.sources.coverage import Coverage, coverage_of
 from lmd.sources.network import Network
 from lmd.sources.open_network import open_network
+from lmd.sources.runnable import runnable
 
 __all__ = ["decompose"]
 
@@ -157,17 +158,13 @@ def _activations(
 ) -> dict[str, Activations]:
     if data is None:
         return {}
-    if not network.runs:
-        raise ValueError(
-            f"{network.name} is a bare checkpoint and cannot be called on data; pass the module itself, or "
-            f"builder='FILE.py:FUNCTION' that returns it."
-        )
+    model = runnable(network)
     if labels is not None and len(labels) != len(data):
         raise ValueError(f"labels has {len(labels)} entries, data {len(data)} examples; give one label for each.")
     # a network that is one layer has the empty path, which is no name
     linear = {path or "weight": path for path, m in network.skeleton.named_modules() if isinstance(m, nn.Linear)}
     names = {linear[layer.name]: layer.name for layer in layers if layer.name in linear}
-    return {names[seen.layer]: seen for seen in capture(network.skeleton, data, labels, list(names))}
+    return {names[seen.layer]: seen for seen in capture(model, data, labels, list(names))}
 
 
 def _refuse_types(model: object, data: object, labels: object, builder: str | None) -> None:

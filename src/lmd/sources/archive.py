@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lmd.sources.reading import TensorRecord
+from lmd.sources.reading import Reading, TensorRecord
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from lmd.sources.loaders import Loader
 
 __all__ = ["Archive"]
@@ -24,9 +26,15 @@ class Archive:
         facts: what else the source tells, as JSON values: ``format``, ``config``, ``metadata``, ``optimisers``,
             ``recorded``, ``networks``, ``revision``.
         files: the weight files read, in the order of their names, for the checksum.
+        readings: how the modules are read, where the file itself tells; None leaves that to the rules.
+        skeleton: the module tree on the meta device, where the file itself tells and more than its header was read.
+            ``loaders`` then has an entry for each of its parameters and buffers, by torch's name, beside those of the
+            records.
     """
 
     records: tuple[TensorRecord, ...]
     loaders: Mapping[str, "Loader"] = field(default_factory=dict)
     facts: Mapping[str, object] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    readings: tuple[Reading, ...] | None = None
+    skeleton: "nn.Module | None" = None

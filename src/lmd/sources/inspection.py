@@ -24,7 +24,8 @@ def inspect_model(model: str, kinds: Mapping[str, str] | None = None) -> dict[st
         ValueError: ``kinds`` do not fit it.
     """
     path, archive = read_archive(model, header=True)
-    readings = read_names(archive.records, kinds, ordered="order" not in archive.facts)
+    told = None if kinds else archive.readings
+    readings = told if told is not None else read_names(archive.records, kinds, ordered="order" not in archive.facts)
     names = [r.name for r in archive.records]
     coverage = coverage_of(archive.records, dict.fromkeys(mapped_names(readings, names), 1.0), {})
     effective = effective_names(names)

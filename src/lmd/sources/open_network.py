@@ -14,6 +14,7 @@ from lmd.sources.archive import Archive
 from lmd.sources.checksum import sha256_of_files
 from lmd.sources.declared_architecture import declared_skeleton
 from lmd.sources.find import read_archive
+from lmd.sources.graph.graph_module import GraphModule
 from lmd.sources.network import Network
 from lmd.sources.parametrised import effective_loaders
 from lmd.sources.reading import Reading, TensorRecord
@@ -52,6 +53,9 @@ def open_network(
         archive = replace(archive, facts={**archive.facts, "architecture": declared.reason})
         if declared.module is not None:
             return _declared(path, _in_its_names(archive, declared.recipes), declared.module, declared.tied)
+    if archive.skeleton is not None:
+        _refuse_for_declared(kinds, f"{path.name}, which holds its own graph,")
+        return _graphed(path, archive, archive.skeleton)
     return _by_rules(path, archive, kinds)
 
 
@@ -110,6 +114,15 @@ def _declared(path: Path, archive: Archive, skeleton: nn.Module, tied: Mapping[s
     return _network(path, archive, skeleton, records=tuple(records))
 
 
+def _graphed(path: Path, archive: Archive, skeleton: nn.Module) -> Network:
+    """A file that holds its own architecture; it runs if every operation is known."""
+    graph = skeleton if isinstance(skeleton, GraphModule) else None
+    names = dict(graph.names) if graph else {}
+    facts = {**archive.facts, **({"cannot run": list(graph.unknown)} if graph and graph.unknown else {})}
+    archive = replace(archive, facts=facts)
+    return _network(path, archive, skeleton, names=names, runs=graph is not None and graph.runs)
+
+
 def _as_declared(record: TensorRecord, tied: Mapping[str, str], buffers: set[str]) -> TensorRecord:
     if record.role == "parameter" and record.name in tied:
         original = tied[record.name]
@@ -120,7 +133,8 @@ def _as_declared(record: TensorRecord, tied: Mapping[str, str], buffers: set[str
 
 
 def _by_rules(path: Path, archive: Archive, kinds: Mapping[str, str] | None) -> Network:
-    found = read_names(archive.records, kinds, ordered="order" not in archive.facts)
+    told = None if kinds else archive.readings
+    found = told if told is not None else read_names(archive.records, kinds, ordered="order" not in archive.facts)
     readings = tuple(_with_settings(r, archive.facts) if r.kind == "adapter" else r for r in found)
     skeleton, table = skeleton_of(readings)
     # a raw tensor that the user gave a kind is a module of its own, whose weight has the module's name

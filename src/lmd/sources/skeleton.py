@@ -8,7 +8,7 @@ from torch import nn
 
 from lmd.sources.reading import Reading
 
-__all__ = ["AdapterSkeleton", "TransposedLinear", "is_stored_transposed", "skeleton_of"]
+__all__ = ["AdapterSkeleton", "TransposedLinear", "is_stored_transposed", "place", "skeleton_of"]
 
 
 class TransposedLinear(nn.Module):
@@ -60,13 +60,17 @@ def skeleton_of(readings: Iterable[Reading]) -> tuple[nn.Module, dict[str, str]]
         if not reading.path:
             root = module
             continue
-        path = _place(root, reading.path, module)
+        path = place(root, reading.path, module)
         if path != reading.path:
             table[path] = reading.path
     return root, table
 
 
-def _place(root: nn.Module, path: str, module: nn.Module) -> str:
+def place(root: nn.Module, path: str, module: nn.Module) -> str:
+    """Put a module at a dotted path below ``root``, and say under which path it is found there.
+
+    The two differ where torch refuses the name of a child, or ``root`` has an attribute of that name.
+    """
     *parents, last = path.split(".")
     node, names = root, []
     for part in parents:

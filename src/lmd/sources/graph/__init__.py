@@ -1,0 +1,1 @@
+"""Networks that other frameworks stored as a graph of operations, as torch modules that run."""

@@ -1,0 +1,109 @@
+"""A graph of operations as a module: its weights lie in children that torch knows, its steps run in order."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from lmd.sources.graph.operations import known, operation_named
+from lmd.sources.graph.step import Graph, Step
+from lmd.sources.skeleton import place
+
+__all__ = ["GraphModule"]
+
+
+class GraphModule(nn.Module):
+    """A network given as steps.
+
+    Args:
+        graph: its steps.
+        layers: path to module, on the meta device; the paths may be dotted.
+        parameters: names of values that are weights of no layer, to the dotted name and the parameter itself.
+
+    Attributes:
+        names: path of a child to the path it was given, where torch refused that.
+        unknown: why the graph cannot be called, a sentence each.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        layers: Mapping[str, nn.Module],
+        parameters: Mapping[str, tuple[str, nn.Parameter]] | None = None,
+    ) -> None:
+        """Place the layers; steps whose operation is not registered are named in ``unknown``."""
+        super().__init__()
+        self.graph = graph
+        self.names: dict[str, str] = {}
+        self.held: dict[str, str] = {}
+        missing = [s for s in graph.steps if not s.module and not known(s.operation)]
+        words = (f"operation {s.operation.partition('.')[2]} of node {s.name!r} is not known" for s in missing)
+        self.unknown = (*graph.unknown, *words)
+        self._last = _last_uses(graph.steps, graph.outputs)
+        # the attributes above come first, so that no child takes the name of one
+        self._places = {path: self._placed(path, layer) for path, layer in layers.items()}
+        for value, (name, parameter) in (parameters or {}).items():
+            self.held[value] = self._hold(name, parameter)
+
+    def _placed(self, path: str, layer: nn.Module) -> str:
+        placed = place(self, path, layer)
+        if placed != path:
+            self.names[placed] = path
+        return placed
+
+    def _hold(self, name: str, parameter: nn.Parameter) -> str:
+        """Register a parameter under a dotted name, and say under which name it is found."""
+        path, _, last = name.rpartition(".")
+        owner = self
+        if path:
+            placed = self._places.get(path) or self._placed(path, nn.Module())
+            self._places[path] = placed
+            owner = self.get_submodule(placed)
+        if hasattr(owner, last):
+            raise ValueError(f"{name!r} cannot be the name of a parameter: the module has an attribute of that name.")
+        owner.register_parameter(last, parameter)
+        return f"{self._places[path]}.{last}" if path else last
+
+    @property
+    def runs(self) -> bool:
+        """Whether every operation is known."""
+        return not self.unknown
+
+    def forward(self, *given: Any) -> Any:
+        """Run the steps.
+
+        Raises:
+            ValueError: an operation is not known, or the number of inputs is another one.
+        """
+        if self.unknown:
+            raise ValueError(f"the graph cannot be run: {'; '.join(self.unknown)}.")
+        inputs = self.graph.inputs
+        if len(given) != len(inputs):
+            raise ValueError(f"{len(given)} inputs came, the graph takes {len(inputs)}: {', '.join(inputs)}.")
+        values: dict[str, Any] = {**self.graph.constants, **dict(zip(inputs, given, strict=True))}
+        values.update((name, self.get_parameter(parameter)) for name, parameter in self.held.items())
+        for step in self.graph.steps:
+            made = self._made(step, [values[name] if name else None for name in step.inputs])
+            results = made if isinstance(made, tuple) else (made,)
+            values.update((name, value) for name, value in zip(step.outputs, results, strict=False) if name)
+            for name in self._last.get(step, ()):
+                values.pop(name, None)
+        found = tuple(values[name] for name in self.graph.outputs)
+        return found[0] if len(found) == 1 else found
+
+    def _made(self, step: Step, taken: list[Any]) -> Any:
+        if step.module:
+            return self.get_submodule(self._places[step.module])(*taken, **step.attributes)
+        return operation_named(step.operation)(*taken, **step.attributes)
+
+
+def _last_uses(steps: Sequence[Step], outputs: Sequence[str]) -> dict[Step, tuple[str, ...]]:
+    """After which step a value is needed no more, so that a long graph does not keep all of them."""
+    last: dict[str, Step] = {}
+    for step in steps:
+        last.update((name, step) for name in (*step.inputs, *step.outputs) if name)
+    freed: dict[Step, tuple[str, ...]] = {}
+    for name, step in last.items():
+        if name not in outputs:
+            freed[step] = (*freed.get(step, ()), name)
+    return freed

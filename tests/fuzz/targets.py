@@ -1,0 +1,63 @@
+"""What is fuzzed: one target for each reader, with small files to damage and a way to read them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lmd.sources import safetensors_file, torch_checkpoint
+from lmd.sources.archive import Archive
+from tests.examples import as_legacy, as_safetensors, as_zip
+
+__all__ = ["TARGETS", "Target"]
+
+Read = Callable[[Path], Archive]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One format.
+
+    Attributes:
+        name: on the command line and in the counts.
+        ending: of the files.
+        seeds: writes small sound files into a folder.
+        session: opens what reading needs, once for many files, and gives the function that reads one.
+        files: how many damaged files ``make fuzz`` reads.
+    """
+
+    name: str
+    ending: str
+    seeds: Callable[[Path], list[Path]]
+    session: Callable[[], AbstractContextManager[Read]]
+    files: int = 20_000
+
+
+def _network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv1d(2, 3, 3), nn.BatchNorm1d(3), nn.Flatten(), nn.Linear(9, 4), nn.LSTM(4, 2))
+
+
+def _safetensors(folder: Path) -> list[Path]:
+    return [as_safetensors(_network(), folder)]
+
+
+def _torch(folder: Path) -> list[Path]:
+    return [as_zip(_network(), folder), as_legacy(_network(), folder)]
+
+
+@contextmanager
+def _reading(read: Callable[[str], Archive]) -> Iterator[Read]:
+    yield lambda path: read(str(path))
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("safetensors", ".safetensors", _safetensors, lambda: _reading(safetensors_file.read)),
+        Target("torch", ".pt", _torch, lambda: _reading(torch_checkpoint.read)),
+    )
+}
