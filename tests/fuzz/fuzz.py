@@ -56,8 +56,7 @@ def fuzz(target: Target, folder: Path, *, files: int, seconds: float, first: int
         for number in range(first, first + files):
             if perf_counter() > end:
                 break
-            # S311: damage, not secrets
-            draw = random.Random(number)  # noqa: S311
+            draw = random.Random(number)
             path.write_bytes(mutated(draw, draw.choice(seeds), draw.choice(seeds)))
             started = perf_counter()
             word, what = _outcome(read, path)
@@ -82,7 +81,7 @@ def _outcome(read, path: Path) -> tuple[str, str]:
         return "unreadable", ""
     except UnsafeModelError:
         return "unsafe", ""
-    except BaseException as fault:  # noqa: BLE001 - whatever else comes is what is looked for
+    except BaseException as fault:  # whatever else comes is what is looked for
         if isinstance(fault, KeyboardInterrupt):
             raise
         return "wrong", f"{type(fault).__name__}: {fault}"[:300]
