@@ -22,6 +22,7 @@ _COMPLETE: Mapping[str, frozenset[str]] = MappingProxyType(
         "vera": frozenset(["vera_A", "vera_B", "vera_lambda_b", "vera_lambda_d"]),
         "randlora": frozenset(["randlora_A", "randlora_B", "randlora_gamma", "randlora_lambda"]),
         "hira": frozenset(["hira_A", "hira_B"]),
+        "rows": frozenset(["trainable_tokens_delta"]),
     }
 )
 """Methods whose updates are computed, with every tensor that this takes."""
@@ -39,7 +40,6 @@ _WORDS = {
     "lora": "LoRA",
     "lokr": "LoKr",
     "hada": "LoHa",
-    "trainable": "trainable tokens",
     "prompt": "prompt or prefix tuning",
     "adaption": "adaption prompts",
     "dora": "weight-decomposed adapters",
@@ -80,8 +80,10 @@ def reason_of(roles: Collection[str]) -> str:
     words = _WORDS.get(stem, stem)
     if stem in ("prompt", "adaption"):
         return f"{words}: vectors put before the sequence or among the keys and values, no update of a layer's weight"
-    if stem == "trainable":
-        return "trained rows of a table, which stand in for those of the base: give --base to see what changed"
+    if set(roles) <= set(SHARED):
+        return f"{words}: shared by the layers that are changed, whose rows hold their updates"
+    if any("_topk_" in role for role in roles):
+        return f"{words}: saved as the places and weights of its leading vectors (peft: save_only_topk_weights)"
     needed = _COMPLETE.get(stem, frozenset())
     missing = sorted(needed - set(roles))
     if needed and missing and all(role in SHARED for role in missing):

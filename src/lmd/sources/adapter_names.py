@@ -1,7 +1,7 @@
 """Which tensors make up one adapter, by the names peft gives them. Needs no torch."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -74,16 +74,29 @@ def adapters_among(shapes: Shapes) -> tuple[AdapterTensors, ...]:
     shared: dict[str, dict[str, str]] = {}
     for name in shapes:
         target, adapter, role = _placed(name)
-        if role in SHARED:
+        if role in SHARED and _is_root(target):
             shared.setdefault(adapter, {})[role] = name
         if role and not (role in SHARED and _is_root(target)):
             found.setdefault((target, adapter), {})[role] = name
-    candidates = (
+    candidates = [
         _adapter(target, adapter, _with_shared(roles, shared.get(adapter, {})), shapes)
         for (target, adapter), roles in found.items()
         if not set(roles) <= {"alpha"}
-    )
-    return tuple(one for one in candidates if one is not None)
+    ]
+    complete = tuple(one for one in candidates if one is not None)
+    return (*complete, *_unused(shared, complete, shapes))
+
+
+def _unused(
+    shared: Mapping[str, Mapping[str, str]], complete: Iterable[AdapterTensors], shapes: Shapes
+) -> Iterator[AdapterTensors]:
+    """What layers share by its own name, and hold under names of theirs too."""
+    used = {name for one in complete for name in one.roles.values()}
+    for adapter, roles in shared.items():
+        left = {role: name for role, name in roles.items() if name not in used}
+        if left:
+            own = {role: shapes[name] for role, name in left.items()}
+            yield AdapterTensors("base_model", adapter, "other", left, own, (0, 0), 0, reason_of(left))
 
 
 def is_role(name: str) -> bool:

@@ -18,7 +18,7 @@ _FILE = "adapter_config.json"
 _MOST_BYTES = 4 * 2**20
 _WRAPPER = "base_model.model."
 """What peft puts before the names of the model it wraps."""
-_WITHOUT_SCALE = frozenset(["ia3", "oft", "boft", "hra", "vblora", "vera", "hira", "other"])
+_WITHOUT_SCALE = frozenset(["ia3", "oft", "boft", "hra", "vblora", "vera", "hira", "rows", "other"])
 _ALPHAS = {"lora": "lora_alpha", "randlora": "randlora_alpha"}
 _LONGEST_PATTERN, _MOST_REPETITIONS = 200, 2
 

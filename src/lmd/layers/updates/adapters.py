@@ -15,6 +15,7 @@ from lmd.layers.updates.changed_layers import changed_experts, changed_layer
 from lmd.layers.updates.kronecker import KroneckerProduct, side_by_side
 from lmd.layers.updates.live_settings import live_settings
 from lmd.layers.updates.multiplied import MULTIPLIED
+from lmd.layers.updates.replaced_rows import replaced_rows
 from lmd.layers.updates.setting import Setting, without_update
 from lmd.layers.updates.shared_bases import SHARED_BASES
 from lmd.layers.updates.unpaired import NeedsBase, Unpaired
@@ -231,6 +232,7 @@ _BUILDERS: Mapping[str, Callable[[AdapterTensors, Setting, Network], LayerMatrix
     "lora": _lora,
     "lokr": _lokr,
     "loha": _loha,
+    "rows": replaced_rows,
     **MULTIPLIED,
     **SHARED_BASES,
 }

@@ -13,7 +13,7 @@ from lmd.layers.updates.against_base import AgainstBase, Update, with_base
 from lmd.layers.updates.changed_layers import changed_experts
 from lmd.layers.updates.grown import entry_axis, first_entries, resized_tables, surplus
 from lmd.layers.updates.matching import Aligned, aligned, layers_by_module, plain
-from lmd.layers.updates.unpaired import Unpaired
+from lmd.layers.updates.unpaired import NeedsBase, Unpaired
 from lmd.layers.updates.whole_update import beside
 from lmd.layers.walk import Walk, walk
 from lmd.sources.derived_loaders import Borrowed, Difference, Missing, Transposed
@@ -53,7 +53,8 @@ def compared(found: Walk, base: Network, network: Network | None = None) -> Walk
     rows = [row for own in mine for row in _against(own, pairing, sizes)]
     # of its base, a set of adapters changes a few layers only
     met = {plain(row.name) for row in mine}
-    missing = [] if changed else [_absent(row, name, network) for name, row in theirs.rows.items() if name not in met]
+    few = changed or (network is not None and "adapter_config" in network.facts)
+    missing = [] if few else [_absent(row, name, network) for name, row in theirs.rows.items() if name not in met]
     return Walk((*rows, *missing), found.reasons)
 
 
@@ -94,7 +95,10 @@ def _target(row: LayerMatrix) -> str:
 
 
 def _refuse_strangers(mine: list[LayerMatrix], pairing: _Pairing) -> None:
-    if not mine or any(pairing.counterpart(row) is not None or pairing.experts(row) for row in mine):
+    if all(isinstance(row, Unpaired) and not isinstance(row, NeedsBase) for row in mine):
+        # each of them has its reason already
+        return
+    if any(pairing.counterpart(row) is not None or pairing.experts(row) for row in mine):
         return
     names = [name for name in (*pairing.theirs.rows, *pairing.targets.rows) if name]
     raise ValueError(
@@ -132,7 +136,9 @@ def _adapted(row: LayerMatrix, base: LayerMatrix | None, pairing: _Pairing) -> I
         yield _told(row, f"which stack of the base it changes is not told: {names}")
     elif base is not None:
         yield from beside(row, base)
-    elif isinstance(row, Unpaired):
+    elif isinstance(row, Unpaired) and not isinstance(row, NeedsBase):
+        yield row
+    elif isinstance(row, NeedsBase):
         yield replace(row, reason=f"{row.reason}; the base has no layer of this name")
     else:
         yield _told(row, f"the base has no layer of this name{_why(pairing.base, _target(row))}")

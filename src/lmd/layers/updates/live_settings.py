@@ -12,6 +12,7 @@ __all__ = ["live_settings"]
 _BY_ADAPTER = {
     "hra_apply_GS": "apply_GS",
     "topk": "topk",
+    "token_indices": "token_indices",
     "fourierft_random_loc_seed": "random_loc_seed",
 }
 """Dicts by the name of the adapter, and what the settings in a file call them."""

@@ -29,7 +29,10 @@ class Aligned:
 
 def plain(name: str) -> str:
     """A name without what peft puts around the module it changes."""
-    return name.removeprefix("base_model.model.").replace(".base_layer", "").replace(".ln_tuning_layers", "")
+    name = name.removeprefix("base_model.model.")
+    for part in (".base_layer", ".ln_tuning_layers", ".token_adapter"):
+        name = name.replace(part, "")
+    return name
 
 
 def aligned(theirs: Rows, wanted: Set[str]) -> Aligned:

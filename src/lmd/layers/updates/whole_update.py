@@ -11,7 +11,7 @@ from torch import Tensor
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.thin_product import ThinProduct
 from lmd.layers.updates.against_base import Update, with_base
-from lmd.layers.updates.unpaired import NeedsBase
+from lmd.layers.updates.unpaired import NeedsBase, Unpaired
 from lmd.sources.derived_loaders import Borrowed
 from lmd.sources.loaders import Combined, Loader
 
@@ -36,6 +36,8 @@ def beside(row: LayerMatrix, base: LayerMatrix) -> Iterator[LayerMatrix]:
     """The rows of an adapter, now that the layer it changes is known."""
     if isinstance(row, NeedsBase):
         yield row.completed(base)
+    elif isinstance(row, Unpaired):
+        yield row
     elif row.shape != base.shape:
         (out, inn), (rows, columns) = row.shape, base.shape
         yield replace(row, note=f"{row.note}; {out} x {inn}, but the base's layer {base.name} is {rows} x {columns}")
