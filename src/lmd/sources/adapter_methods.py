@@ -61,7 +61,8 @@ OTHER_ROLES = (
     *("pvera_lambda_b", "pvera_lambda_d", "pvera_A", "pvera_B", "road_theta", "road_alpha", "shira_weight"),
     *("shira_indices", "supertuning_values", "supertuning_lora_A", "supertuning_lora_B", "supertuning_indices"),
     *("tinylora_v", "tinylora_A", "tinylora_B", "tinylora_P", "unilora_theta_d", "unilora_indices_A"),
-    *("unilora_indices_B", "waveft_spectrum", "prompt_embeddings", "adaption_prompt", "adaption_gate"),
+    *("unilora_indices_B", "waveft_spectrum", "oft_blocks", "oft_diag"),
+    *("prompt_embeddings", "adaption_prompt", "adaption_gate"),
     "trainable_tokens_delta",
 )
 """Names of tensors of methods that are named, not computed; what follows them belongs to the tensor."""

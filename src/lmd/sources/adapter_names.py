@@ -22,6 +22,8 @@ _TENSOR = re.compile(
     rf"(?:(?P<path>.+?)\.)?(?P<role>{'|'.join(sorted((*_ROLES, *ROLES), key=len, reverse=True))})"
     r"(?:\.(?!(?:weight|bias)$)(?P<adapter>[^.]+))?(?:\.weight)?"
 )
+_DOWN_UP = re.compile(r"(?P<path>.+?)(?:[._]lora|\.lora_linear_layer)\.(?P<which>down|up)\.weight")
+"""How earlier diffusers named the two factors."""
 _NOT_READ = frozenset(["dora_scale", "lora_diag"])
 """Magnitudes of inputs or outputs, or a diagonal between the factors: another product than the two factors' alone."""
 _OTHER = re.compile(
@@ -106,6 +108,9 @@ def is_role(name: str) -> bool:
 
 def _placed(name: str) -> tuple[str, str, str]:
     """Target, adapter and role of a tensor; no role where it is part of none."""
+    if match := _DOWN_UP.fullmatch(name):
+        # its attention processors hold the factors for the layers beside them
+        return match["path"].replace(".processor.", "."), "", "lora_A" if match["which"] == "down" else "lora_B"
     if match := _TENSOR.fullmatch(name):
         return match["path"] or "", match["adapter"] or "", _ALIASES.get(match["role"], match["role"])
     match = _OTHER.fullmatch(name)

@@ -1,5 +1,6 @@
 """How strongly an adapter acts, as its adapter_config.json says. Needs no torch."""
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,9 +13,10 @@ from lmd.sources.archive import Archive
 from lmd.sources.json_object import read_json_object
 from lmd.sources.reading import TensorRecord
 
-__all__ = ["configured_rank", "is_named", "scale_of", "with_adapter_config"]
+__all__ = ["configured_rank", "is_named", "is_scale_told", "scale_of", "with_adapter_config"]
 
 _FILE = "adapter_config.json"
+_WITHIN = "lora_adapter_metadata"
 _MOST_BYTES = 4 * 2**20
 _WRAPPER = "base_model.model."
 """What peft puts before the names of the model it wraps."""
@@ -31,7 +33,7 @@ def with_adapter_config(archive: Archive) -> Archive:
     Raises:
         UnreadableModelError: the adapter_config.json beside the weights is no JSON object.
     """
-    config = _config_beside(archive.files[0]) if archive.files else {}
+    config = (_config_beside(archive.files[0]) if archive.files else {}) or _config_within(archive.facts)
     shapes = {r.name: r.shape for r in archive.records if r.role == "parameter"}
     if "peft_type" not in config and not adapters_among(shapes):
         return archive
@@ -42,6 +44,25 @@ def with_adapter_config(archive: Archive) -> Archive:
     records = tuple(_unwrapped(r) for r in archive.records)
     loaders = {n.removeprefix(_WRAPPER): _renamed(loader) for n, loader in archive.loaders.items()}
     return replace(archive, records=records, loaders=loaders, facts=facts)
+
+
+def _config_within(facts: Mapping[str, object]) -> dict[str, Any]:
+    """The settings that diffusers writes into the header, each key behind the name of the part that is adapted.
+
+    Those of several parts are left out unless they agree.
+    """
+    metadata = facts.get("metadata")
+    text = metadata.get(_WITHIN) if isinstance(metadata, Mapping) else None
+    try:
+        settings = json.loads(text) if isinstance(text, str) and len(text) <= _MOST_BYTES else {}
+    except (ValueError, RecursionError):
+        return {}
+    by_part: dict[str, dict[str, Any]] = {}
+    for key, value in settings.items() if isinstance(settings, dict) else ():
+        part, _, name = key.partition(".")
+        by_part.setdefault(part, {})[name] = value
+    first, *others = by_part.values() or ({},)
+    return first if all(other == first for other in others) else {}
 
 
 def _unwrapped(record: TensorRecord) -> TensorRecord:
@@ -93,6 +114,11 @@ def scale_of(adapter: AdapterTensors, config: Mapping[str, Any] | None) -> tuple
     scale = alpha / (sqrt(r) if root else r)
     formula = f"alpha/√r = {alpha:g}/√{r}" if root else f"alpha/r = {alpha:g}/{r}"
     return scale, f"scale {formula}{trouble}"
+
+
+def is_scale_told(adapter: AdapterTensors, config: Mapping[str, Any] | None) -> bool:
+    """Whether the settings tell the factor before the product."""
+    return "unknown" not in scale_of(adapter, config)[1]
 
 
 def _of_adaptive(config: Mapping[str, Any]) -> tuple[float, str]:

@@ -42,7 +42,7 @@ def stored_adapter(module: AdapterSkeleton, path: str, network: Network) -> Iter
     # alpha as a tensor is read when the factors are
     scale, words = (
         scale_of(one, config)
-        if "alpha" not in one.roles
+        if "alpha" not in one.roles or not one.rank
         else (1.0 / one.rank, f"scale alpha/{one.rank}, alpha from the file")
     )
     experts = one.rank // max(configured_rank(one, config), 1) if config.get("target_parameters") else 1

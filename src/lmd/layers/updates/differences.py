@@ -43,7 +43,7 @@ def compared(found: Walk, base: Network, network: Network | None = None) -> Walk
     """
     mine = [row for row in found.layers if row.view_of is None]
     changed = {_target(row) for row in mine if row.kind == "adapter"}
-    wanted = {plain(row.name) for row in mine if row.kind != "adapter"}
+    wanted = {plain(row.name) for row in mine}
     whole = {plain(row.name): row for row in walk(base).layers if row.view_of is None}
     alone = layers_by_module(base)
     theirs, targets = aligned(whole, wanted), aligned(alone, changed | wanted)
@@ -67,15 +67,19 @@ class _Pairing:
     base: Network
 
     def counterpart(self, row: LayerMatrix) -> LayerMatrix | None:
-        if row.kind == "adapter":
-            return self.targets.rows.get(_target(row))
         name = plain(row.name)
+        if row.kind == "adapter":
+            # of two sets of adapters, one is compared with the other
+            return self.theirs.rows.get(name) or self.targets.rows.get(_target(row))
         # a tied layer is no row of the base
         return self.theirs.rows.get(name) or self.targets.rows.get(name)
 
+    def knows(self, row: LayerMatrix) -> bool:
+        """Whether the base has anything by the name of a row, even if it cannot be read."""
+        return bool(self.counterpart(row) or self.experts(row) or _why(self.base, plain(row.name)))
+
     def note(self, row: LayerMatrix) -> str:
-        used = self.theirs if row.kind != "adapter" and plain(row.name) in self.theirs.rows else self.targets
-        return used.note
+        return (self.theirs if plain(row.name) in self.theirs.rows else self.targets).note
 
     def experts(self, row: LayerMatrix) -> list[LayerMatrix]:
         """One expert's matrices of the stacks at the place that an adapter changes."""
@@ -98,7 +102,7 @@ def _refuse_strangers(mine: list[LayerMatrix], pairing: _Pairing) -> None:
     if all(isinstance(row, Unpaired) and not isinstance(row, NeedsBase) for row in mine):
         # each of them has its reason already
         return
-    if any(pairing.counterpart(row) is not None or pairing.experts(row) for row in mine):
+    if any(pairing.knows(row) for row in mine):
         return
     names = [name for name in (*pairing.theirs.rows, *pairing.targets.rows) if name]
     raise ValueError(
@@ -113,7 +117,7 @@ def _against(row: LayerMatrix, pairing: _Pairing, sizes: frozenset[tuple[int, in
         yield row
         return
     other, words = pairing.counterpart(row), pairing.note(row)
-    if row.kind == "adapter":
+    if row.kind == "adapter" and (other is None or other.kind != "adapter"):
         yield from (_told(one, words) for one in _adapted(row, other, pairing))
     elif other is None:
         yield _unpaired(row, f"the base has no layer of this name{_why(pairing.base, plain(row.name))}")
