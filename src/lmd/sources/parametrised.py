@@ -25,7 +25,7 @@ def weight_normed(magnitude: Tensor, direction: Tensor) -> Tensor:
     if len(kept) > 1:
         return direction * (magnitude / torch.linalg.vector_norm(direction, dim=axes, keepdim=True))
     # in the stored type and by torch's own kernel, whose rounding a live module has too
-    return torch._weight_norm(direction, magnitude, kept[0] if kept else _one_number(magnitude))
+    return torch.ops.aten._weight_norm(direction, magnitude, kept[0] if kept else _one_number(magnitude))
 
 
 def _one_number(magnitude: Tensor) -> int:

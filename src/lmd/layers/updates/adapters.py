@@ -1,8 +1,8 @@
 """Adapters: what LoRA, DoRA, LoKr and LoHa add to a layer, from peft's folders and from live peft models."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -134,9 +134,7 @@ def _moves_base(start: str) -> bool:
 
 
 def _partial(row: ThinProduct, completed: Callable[..., LayerMatrix], note: str) -> PartialUpdate:
-    return PartialUpdate(
-        row.name, "adapter", row.shape, row.loader, note=note, inner=row.inner, completed=completed
-    )
+    return PartialUpdate(row.name, "adapter", row.shape, row.loader, note=note, inner=row.inner, completed=completed)
 
 
 def _thin(*tensors: Tensor, roles: tuple[str, ...], scale: float, groups: int) -> Tensor:

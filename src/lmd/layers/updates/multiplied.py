@@ -4,6 +4,7 @@ Each gives ``W' - W`` for the weight ``W`` of the base, in float64.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from lmd.layers.updates.against_base import Update
 from lmd.layers.updates.setting import Setting, misfit, pending, without_update
 from lmd.sources.adapter_names import AdapterTensors
 from lmd.sources.derived_loaders import Borrowed
-from lmd.sources.loaders import Combined
+from lmd.sources.loaders import Combined, Loader
 from lmd.sources.network import Network
 
 __all__ = ["MULTIPLIED"]
@@ -26,51 +27,46 @@ Change = Callable[[Given, Tensor, Mapping[str, Any]], Tensor]
 Matrix = Float64[Tensor, "out in"]
 
 
-def _of_base(
-    one: AdapterTensors, setting: Setting, network: Network, *, words: str, change: Change, fits: Callable[..., bool]
-) -> LayerMatrix:
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What a method does to a weight, in words and as a function, and which layers its tensors fit."""
+
+    words: str
+    change: Change
+    fits: Callable[[Mapping[str, tuple[int, ...]], tuple[int, int], Mapping[str, Any]], bool]
+
+
+def _of_base(one: AdapterTensors, setting: Setting, network: Network, rule: _Rule) -> LayerMatrix:
     parts = {role: network.loader(name) for role, name in one.roles.items()}
-    completed = partial(
-        _completed, one=one, setting=setting, parts=parts, words=words, change=change, fits=fits
-    )
-    return pending(one, setting, completed, words)
+    completed = partial(_completed, one=one, setting=setting, parts=parts, rule=rule)
+    return pending(one, setting, completed, rule.words)
 
 
 def _completed(
-    base: LayerMatrix,
-    *,
-    one: AdapterTensors,
-    setting: Setting,
-    parts: Mapping[str, Any],
-    words: str,
-    change: Change,
-    fits: Callable[..., bool],
+    base: LayerMatrix, *, one: AdapterTensors, setting: Setting, parts: Mapping[str, Loader], rule: _Rule
 ) -> LayerMatrix:
-    if type(base).load is not LayerMatrix.load or not fits(one.shapes, base.shape, setting.config):
-        return misfit(one, setting, base, f"the tensors of {words.partition(':')[0]}")
+    if type(base).load is not LayerMatrix.load or not rule.fits(one.shapes, base.shape, setting.config):
+        return misfit(one, setting, base, f"the tensors of {rule.words.partition(':')[0]}")
     form = partial(
         _changed,
         roles=tuple(parts),
         config=dict(setting.config),
-        scale=setting.scale,
-        change=change,
+        change=rule.change,
         base=partial(_dense, shape=base.shape, form=base.form, groups=base.groups),
     )
     loader = Combined(form, (*parts.values(), Borrowed(base.loader)), base.shape)
-    note = f"{words}; {setting.note}" if setting.scale != 1 else words
-    return Update(setting.name, "adapter", base.shape, loader, note=note, base=base)
+    return Update(setting.name, "adapter", base.shape, loader, note=rule.words, base=base)
 
 
 def _changed(
     *tensors: Tensor,
     roles: tuple[str, ...],
     config: Mapping[str, Any],
-    scale: float,
     change: Change,
     base: Callable[[Tensor], Tensor],
 ) -> Matrix:
     given = {role: tensor.double() for role, tensor in zip(roles, tensors[:-1], strict=True)}
-    return scale * change(given, base(tensors[-1]), config)
+    return change(given, base(tensors[-1]), config)
 
 
 def _dense(stored: Tensor, *, shape: tuple[int, int], form: Callable[[Tensor], Tensor], groups: int) -> Matrix:
@@ -80,7 +76,7 @@ def _dense(stored: Tensor, *, shape: tuple[int, int], form: Callable[[Tensor], T
 
 def _ia3(one: AdapterTensors, setting: Setting, network: Network) -> LayerMatrix:
     words = "IA3: each input or each output of the layer scaled"
-    return _of_base(one, setting, network, words=words, change=_scaled, fits=_scale_fits)
+    return _of_base(one, setting, network, _Rule(words, _scaled, _scale_fits))
 
 
 def _scale_fits(shapes: Mapping[str, tuple[int, ...]], size: tuple[int, int], config: Mapping[str, Any]) -> bool:
@@ -106,7 +102,7 @@ def _oft(one: AdapterTensors, setting: Setting, network: Network) -> LayerMatrix
         reason = "OFT: how its matrices are made of their entries is in adapter_config.json, which is not there"
         return without_update(one, setting, reason)
     words = "OFT: the inputs of the layer turned by blocks"
-    return _of_base(one, setting, network, words=words, change=_turned, fits=_blocks_fit)
+    return _of_base(one, setting, network, _Rule(words, _turned, _blocks_fit))
 
 
 def _blocks_fit(shapes: Mapping[str, tuple[int, ...]], size: tuple[int, int], config: Mapping[str, Any]) -> bool:
@@ -160,11 +156,11 @@ def _boft(one: AdapterTensors, setting: Setting, network: Network) -> LayerMatri
     if len(one.shapes["boft_R"]) != 4 or one.shapes["boft_R"][0] != 1:
         return without_update(one, setting, "BOFT of several butterfly factors is not computed by lmd")
     words = "BOFT: the inputs of the layer turned by blocks, its outputs scaled"
-    return _of_base(one, setting, network, words=words, change=_turned_and_scaled, fits=_butterfly_fits)
+    return _of_base(one, setting, network, _Rule(words, _turned_and_scaled, _butterfly_fits))
 
 
 def _butterfly_fits(shapes: Mapping[str, tuple[int, ...]], size: tuple[int, int], _: Mapping[str, Any]) -> bool:
-    _, count, side, _ = shapes["boft_R"]
+    count, side = shapes["boft_R"][1:3]
     return size == (max(shapes["boft_s"]), count * side)
 
 
@@ -178,7 +174,7 @@ def _hra(one: AdapterTensors, setting: Setting, network: Network) -> LayerMatrix
     if setting.config.get("apply_GS") is None:
         return without_update(one, setting, "HRA: whether its reflections are made orthogonal is not told")
     words = f"HRA: the inputs of the layer reflected {one.shapes['hra_u'][1]} times"
-    return _of_base(one, setting, network, words=words, change=_reflected, fits=_vectors_fit)
+    return _of_base(one, setting, network, _Rule(words, _reflected, _vectors_fit))
 
 
 def _vectors_fit(shapes: Mapping[str, tuple[int, ...]], size: tuple[int, int], _: Mapping[str, Any]) -> bool:
@@ -198,7 +194,7 @@ def _reflected(given: Given, W: Matrix, config: Mapping[str, Any]) -> Matrix:
 
 def _hira(one: AdapterTensors, setting: Setting, network: Network) -> LayerMatrix:
     words = "HiRA: the weight times a low-rank product, element by element"
-    return _of_base(one, setting, network, words=words, change=_by_elements, fits=_product_fits)
+    return _of_base(one, setting, network, _Rule(words, _by_elements, _product_fits))
 
 
 def _product_fits(shapes: Mapping[str, tuple[int, ...]], size: tuple[int, int], _: Mapping[str, Any]) -> bool:

@@ -95,7 +95,9 @@ def _mixture(logits: Tensor, bank: Tensor, topk: int) -> Float64[Tensor, "first 
 def _fourierft(one: AdapterTensors, setting: Setting, network: Network) -> LayerMatrix:
     seed = setting.config.get("random_loc_seed")
     if not isinstance(seed, int):
-        return without_update(one, setting, "FourierFT: the seed of its frequencies is in adapter_config.json: not there")
+        return without_update(
+            one, setting, "FourierFT: the seed of its frequencies is in adapter_config.json: not there"
+        )
     parts = _parts(one, network, ("fourierft_spectrum",))
     completed = partial(_with_fourierft, one=one, setting=setting, parts=parts, seed=seed)
     return pending(one, setting, completed, "FourierFT")
