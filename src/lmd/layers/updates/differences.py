@@ -168,15 +168,18 @@ def _of_common_entries(row: LayerMatrix, other: LayerMatrix, axis: int) -> Itera
         yield surplus(row, axis, count)
 
 
+_SURENESS = ("declared", "shape", "siblings", "guess")
+
+
 def _agreed(row: LayerMatrix, other: LayerMatrix) -> tuple[LayerMatrix, LayerMatrix]:
-    """Both the way round that the surer of them has, where the other one was a guess."""
-    forms = {row.form, other.form}
-    guesses = [one.confidence == "guess" for one in (row, other)]
-    if forms != {as_stored, transposed} or row.loader.shape != other.loader.shape or sum(guesses) != 1:
+    """Both the way round that the surer of them has, where the same tensor is read either way."""
+    doubts = [_SURENESS.index(one.confidence) for one in (row, other)]
+    either = {row.form, other.form} == {as_stored, transposed} and row.loader.shape == other.loader.shape
+    if not either or doubts[0] == doubts[1]:
         return row, other
-    sure, guess = (other, row) if guesses[0] else (row, other)
+    sure, guess = (other, row) if doubts[0] > doubts[1] else (row, other)
     turned = replace(guess, form=sure.form, shape=sure.shape, confidence=sure.confidence, alternatives=())
-    return (turned, other) if guesses[0] else (row, turned)
+    return (turned, other) if guess is row else (row, turned)
 
 
 def _difference(row: LayerMatrix, other: LayerMatrix) -> LayerMatrix:
