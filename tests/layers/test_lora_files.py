@@ -77,7 +77,7 @@ def test_the_product_and_its_scale(case: str, tmp_path: Path) -> None:
     atlas = decompose(tmp_path / "lora.safetensors")
     record = atlas.layer(name)
     expected = torch.linalg.svdvals(update)
-    # float64, n <= 54
+    # products of float64 numbers, at most 54 to a side
     assert padded(record.arrays()["spectrum"], expected.numel()) == pytest.approx(expected, abs=1e-12)
     assert record.entry["confidence"] == confidence
     assert ("scale unknown" in record.entry["note"]) == (confidence == "guess")

@@ -140,9 +140,9 @@ def test_a_guess_is_read_the_way_round_that_the_base_declares(tmp_path: Path) ->
     }
     save_file(alone, tmp_path / "some.safetensors")
     atlas = decompose(tmp_path / "some.safetensors", base=base)
-    for name in alone:
+    for name, mine in alone.items():
         row = atlas.layer(name.removesuffix(".weight"))
-        mine, theirs = alone[name], base.state_dict()[name]
+        theirs = base.state_dict()[name]
         assert row.entry["shape"] == list(mine.T.shape)
         expected = spectrum_of_difference(mine, theirs)
         assert row.arrays()["spectrum"] == pytest.approx(expected, abs=1e-12)

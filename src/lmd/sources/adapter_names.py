@@ -219,7 +219,8 @@ def adapter_readings(records: Iterable[TensorRecord]) -> tuple[Reading, ...]:
 
 def _reading(one: AdapterTensors, *, several: bool) -> Reading:
     path = ".".join(part for part in (one.target, "adapter", one.adapter if several else "") if part)
-    reason = f"{', '.join(one.roles)} together: an update of {one.target or 'the module'}"
+    needs = ", which needs that layer" if one.shape == (0, 0) and not one.reason else ""
+    reason = f"{', '.join(one.roles)} together: an update of {one.target or 'the module'}{needs}"
     return Reading(path, "adapter", one.roles, one.shape, "shape", (), None, reason)
 
 
