@@ -209,10 +209,10 @@ def test_a_grouped_convolution_is_adapted_by_a_block_diagonal_factor() -> None:
 
 def test_what_is_no_adapter_that_we_know_is_accounted_for(tmp_path: Path) -> None:
     tensors = load_file(saved(adapted(Net(), LoraConfig(**LORA)), tmp_path) / "adapter_model.safetensors")
-    tensors["base_model.model.fc.lora_E"] = torch.ones(3, 1)
+    tensors["base_model.model.fc.dora_scale"] = torch.ones(10, 1)
     save_file(tensors, tmp_path / "adapter_model.safetensors")
     atlas = decompose(tmp_path)
-    assert "fc.adapter" not in {record.name for record in atlas.layers}
+    assert "dora_scale" in atlas.layer("fc.adapter").entry["reason"]
     assert atlas.coverage.accounted == 1.0
 
 

@@ -23,7 +23,7 @@ def against_base(
         TypeError: ``base`` is of another type.
         UnreadableModelError: it cannot be read.
         UnsafeModelError: reading it would run code.
-        ValueError: the two have no layer in common.
+        ValueError: the two have no layer in common, not even by name.
     """
     if base is None:
         return found, None
@@ -32,4 +32,4 @@ def against_base(
     other = open_network(base)
     other = replace(other, wishes=replace(network.wishes, parts=False), input_sizes=network.input_sizes)
     known = {"name": other.name, "source": other.source, "sha256": other.sha256}
-    return compared(found, other), known
+    return compared(found, other, network), known

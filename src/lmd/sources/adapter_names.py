@@ -1,13 +1,14 @@
 """Which tensors make up one adapter, by the names peft gives them. Needs no torch."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from lmd.sources.adapter_methods import OTHER_ROLES, ROLES, SHARED, method_of, reason_of
 from lmd.sources.reading import Reading, TensorRecord
 
-__all__ = ["AdapterTensors", "adapter_readings", "adapters_among", "without_adapters"]
+__all__ = ["AdapterTensors", "adapter_readings", "adapters_among", "is_role", "without_adapters"]
 
 _ROLES = (
     *("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_E"),
@@ -17,11 +18,16 @@ _ROLES = (
 )
 _ALIASES = {"lora_down": "lora_A", "lora_up": "lora_B"}
 """What trainers of image models call them; they keep alpha as a tensor beside."""
-_NOT_READ = frozenset(["lora_E", "lora_mid", "dora_scale"])
-"""Another product than the two factors' alone: adaptive LoRA, a core between them, magnitudes of inputs."""
 _TENSOR = re.compile(
-    rf"(?:(?P<path>.+?)\.)?(?P<role>{'|'.join(sorted(_ROLES, key=len, reverse=True))})"
+    rf"(?:(?P<path>.+?)\.)?(?P<role>{'|'.join(sorted((*_ROLES, *ROLES), key=len, reverse=True))})"
     r"(?:\.(?!(?:weight|bias)$)(?P<adapter>[^.]+))?(?:\.weight)?"
+)
+_DOWN_UP = re.compile(r"(?P<path>.+?)(?:[._]lora|\.lora_linear_layer)\.(?P<which>down|up)\.weight")
+"""How earlier diffusers named the two factors."""
+_NOT_READ = frozenset(["dora_scale", "lora_diag"])
+"""Magnitudes of inputs or outputs, or a diagonal between the factors: another product than the two factors' alone."""
+_OTHER = re.compile(
+    rf"(?:(?P<path>.+?)\.)?(?P<role>(?:{'|'.join(sorted(OTHER_ROLES, key=len, reverse=True))})(?:\..+)?)"
 )
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -34,11 +40,12 @@ class AdapterTensors:
     Attributes:
         target: dotted path of the module that is changed.
         adapter: name of the adapter where the source tells, as a live model does.
-        method: ``lora``, ``lokr`` or ``loha``.
+        method: ``lora``, ``lokr``, ``loha``, a method whose update needs the layer that it changes, or ``other``.
         roles: role in peft's words (``lora_A``) to tensor name.
         shapes: role to shape.
-        shape: ``(out, in)`` of the update as a map.
+        shape: ``(out, in)`` of the update as a map; ``(0, 0)`` where only the layer that is changed tells.
         rank: width of the factors; 0 where the shapes do not tell.
+        reason: why there is no update, for ``other``.
     """
 
     target: str
@@ -48,6 +55,7 @@ class AdapterTensors:
     shapes: Shapes
     shape: tuple[int, int]
     rank: int
+    reason: str = ""
 
     @property
     def embedding(self) -> bool:
@@ -65,27 +73,75 @@ class AdapterTensors:
 def adapters_among(shapes: Shapes) -> tuple[AdapterTensors, ...]:
     """Every complete adapter of a method that is known, in the order of the names."""
     found: dict[tuple[str, str], dict[str, str]] = {}
+    shared: dict[str, dict[str, str]] = {}
     for name in shapes:
-        match = _TENSOR.fullmatch(name)
-        if match:
-            found.setdefault((match["path"] or "", match["adapter"] or ""), {})[
-                _ALIASES.get(match["role"], match["role"])
-            ] = name
-    candidates = (_adapter(target, adapter, roles, shapes) for (target, adapter), roles in found.items())
-    return tuple(one for one in candidates if one is not None)
+        target, adapter, role = _placed(name)
+        if role in SHARED and _is_root(target):
+            shared.setdefault(adapter, {})[role] = name
+        if role and not (role in SHARED and _is_root(target)):
+            found.setdefault((target, adapter), {})[role] = name
+    candidates = [
+        _adapter(target, adapter, _with_shared(roles, shared.get(adapter, {})), shapes)
+        for (target, adapter), roles in found.items()
+        if not set(roles) <= {"alpha"}
+    ]
+    complete = tuple(one for one in candidates if one is not None)
+    return (*complete, *_unused(shared, complete, shapes))
+
+
+def _unused(
+    shared: Mapping[str, Mapping[str, str]], complete: Iterable[AdapterTensors], shapes: Shapes
+) -> Iterator[AdapterTensors]:
+    """What layers share by its own name, and hold under names of theirs too."""
+    used = {name for one in complete for name in one.roles.values()}
+    for adapter, roles in shared.items():
+        left = {role: name for role, name in roles.items() if name not in used}
+        if left:
+            own = {role: shapes[name] for role, name in left.items()}
+            yield AdapterTensors("base_model", adapter, "other", left, own, (0, 0), 0, reason_of(left))
+
+
+def is_role(name: str) -> bool:
+    """Whether a child of a module has the name of an adapter's tensors."""
+    return name != "alpha" and (_TENSOR.fullmatch(name) or _OTHER.fullmatch(name)) is not None
+
+
+def _placed(name: str) -> tuple[str, str, str]:
+    """Target, adapter and role of a tensor; no role where it is part of none."""
+    if match := _DOWN_UP.fullmatch(name):
+        # its attention processors hold the factors for the layers beside them
+        return match["path"].replace(".processor.", "."), "", "lora_A" if match["which"] == "down" else "lora_B"
+    if match := _TENSOR.fullmatch(name):
+        return match["path"] or "", match["adapter"] or "", _ALIASES.get(match["role"], match["role"])
+    match = _OTHER.fullmatch(name)
+    return (match["path"] or "", "", match["role"]) if match else ("", "", "")
+
+
+def _is_root(target: str) -> bool:
+    return target in ("", "base_model")
+
+
+def _with_shared(roles: dict[str, str], shared: Mapping[str, str]) -> dict[str, str]:
+    """The tensors of one module and those its method shares between all of them."""
+    stems = {role.partition("_")[0] for role in roles}
+    return {**{role: name for role, name in shared.items() if role.partition("_")[0] in stems}, **roles}
 
 
 def _adapter(target: str, adapter: str, roles: Mapping[str, str], shapes: Shapes) -> AdapterTensors | None:
     own = {role: shapes[name] for role, name in roles.items() if role != "alpha"}
-    if any(0 in shape for shape in own.values()) or _NOT_READ & set(roles):
+    if any(0 in shape for shape in own.values()):
         return None
     for method, rule in (("lora", _lora), ("lora", _lora_of_a_table), ("lokr", _lokr), ("loha", _loha)):
-        sizes = rule(own)
+        sizes = None if _NOT_READ & set(own) else rule(own)
         if sizes is not None:
             # without a rank there is nothing to divide alpha by
             kept = {role: name for role, name in roles.items() if role != "alpha" or sizes[2]}
             return AdapterTensors(target, adapter, method, kept, own, sizes[:2], sizes[2])
-    return None
+    method = method_of(own)
+    # a part of a known method by itself may be anything
+    if method == "other" and not any(role in ROLES or _OTHER.fullmatch(role) or role in _NOT_READ for role in own):
+        return None
+    return AdapterTensors(target, adapter, method, roles, own, (0, 0), 0, reason_of(own) if method == "other" else "")
 
 
 Sizes = tuple[int, int, int] | None
@@ -94,6 +150,13 @@ Sizes = tuple[int, int, int] | None
 def _lora(own: Shapes) -> Sizes:
     A, B = own.get("lora_A", ()), own.get("lora_B", ())
     if len(A) < 2 or len(B) < 2 or A[0] % B[1] or prod(B[2:]) != 1:
+        return None
+    core = own.get("lora_mid")
+    if core is not None:
+        # down, then the core, then up, the first and the last at one position
+        fits = len(core) > 2 and core[:2] == (B[1], A[0]) and prod(A[2:]) == 1
+        return (B[0], A[1] * prod(core[2:]), A[0]) if fits else None
+    if "lora_E" in own and (own["lora_E"] != (A[0], 1) or A[0] != B[1]):
         return None
     return B[0], prod(A[1:]), A[0]
 
@@ -156,7 +219,8 @@ def adapter_readings(records: Iterable[TensorRecord]) -> tuple[Reading, ...]:
 
 def _reading(one: AdapterTensors, *, several: bool) -> Reading:
     path = ".".join(part for part in (one.target, "adapter", one.adapter if several else "") if part)
-    reason = f"{', '.join(one.roles)} together: an update of {one.target or 'the module'}"
+    needs = ", which needs that layer" if one.shape == (0, 0) and not one.reason else ""
+    reason = f"{', '.join(one.roles)} together: an update of {one.target or 'the module'}{needs}"
     return Reading(path, "adapter", one.roles, one.shape, "shape", (), None, reason)
 
 

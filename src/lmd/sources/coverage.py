@@ -102,7 +102,9 @@ def mapped_names(readings: Iterable[Reading], names: Collection[str]) -> set[str
     found: set[str] = set()
     for reading in readings:
         for role, name in reading.roles.items():
-            whole = reading.kind == "raw" or (reading.kind == "adapter" and role != "lora_magnitude_vector")
+            # an adapter without a shape needs the base, which no header tells
+            known = reading.kind == "adapter" and reading.shape != (0, 0)
+            whole = reading.kind == "raw" or (known and role != "lora_magnitude_vector")
             if whole or ("weight" in role and role not in ("weight_u",)):
                 found.update(effective.get(name, (name,)))
     return found & set(names)

@@ -118,11 +118,25 @@ def _fitting(model: nn.Module, names: Shapes) -> DeclaredSkeleton:
     Where the names of the file fit none, the library may know them under others.
     """
     what = f"{type(model).__name__} of config.json"
-    for shapes, recipes in _namings(model, names):
-        for candidate in _candidates(model):
+    # the whole model before a part of it, whose names may be those of the file before renaming
+    for candidate in _candidates(model):
+        for shapes, recipes in _namings(model, names):
             if not _misfit(candidate, shapes):
-                return DeclaredSkeleton(candidate, _tied(candidate, shapes), what, recipes)
+                return DeclaredSkeleton(candidate, *_under_first_names(candidate, shapes, recipes, what))
     return DeclaredSkeleton(None, reason=f"{what} is not the file's: {_misfit(model, names)}")
+
+
+def _under_first_names(
+    module: nn.Module, names: Shapes, recipes: Mapping[str, Recipe], what: str
+) -> tuple[Mapping[str, str], str, Mapping[str, Recipe]]:
+    """Shared parameters under the first name that the module has for them, whichever one the file holds."""
+    changed, tied = dict(recipes), {}
+    for first, *others in _shared(module):
+        held = next((name for name in (first, *others) if name in names), first)
+        if held != first:
+            changed[first] = changed.pop(held, Recipe(((held,),)))
+        tied.update(dict.fromkeys(others, first))
+    return tied, what, changed
 
 
 def _namings(model: nn.Module, names: Shapes) -> Iterator[tuple[Shapes, Mapping[str, Recipe]]]:
@@ -143,22 +157,22 @@ def _candidates(model: nn.Module) -> Iterator[nn.Module]:
         yield outer
 
 
-def _tied(module: nn.Module, names: Shapes) -> dict[str, str]:
-    """Names that share a parameter; the original is one the file holds, if it holds any."""
+def _shared(module: nn.Module) -> list[list[str]]:
+    """Every name of each parameter, in the order of the module."""
     shared: dict[int, list[str]] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
         shared.setdefault(id(parameter), []).append(name)
-    tied = {}
-    for group in shared.values():
-        original = next((name for name in group if name in names), group[0])
-        tied.update({name: original for name in group if name != original})
-    return tied
+    return list(shared.values())
 
 
 def _misfit(module: nn.Module, names: Shapes) -> str:
-    tied = _tied(module, names)
+    held = {name: other for group in _shared(module) for name in group for other in group if other in names}
+    # what the library computes anew is in no file
+    computed = getattr(module, "_keys_to_ignore_on_save", None) or ()
     for name, parameter in module.named_parameters(remove_duplicate=False):
-        shape = names.get(tied.get(name, name))
+        shape = names.get(held.get(name, name))
+        if shape is None and name in computed:
+            continue
         if shape is None:
             return f"no tensor {name!r}"
         if shape != tuple(parameter.shape):

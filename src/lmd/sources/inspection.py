@@ -27,7 +27,9 @@ def inspect_model(model: str, kinds: Mapping[str, str] | None = None) -> dict[st
     told = None if kinds else archive.readings
     readings = told if told is not None else read_names(archive.records, kinds, ordered="order" not in archive.facts)
     names = [r.name for r in archive.records]
-    coverage = coverage_of(archive.records, dict.fromkeys(mapped_names(readings, names), 1.0), {})
+    # no header tells what an adapter does to a layer that is not there
+    waiting = {name: r.reason for r in readings if r.kind == "adapter" for name in r.roles.values()}
+    coverage = coverage_of(archive.records, dict.fromkeys(mapped_names(readings, names), 1.0), waiting)
     effective = effective_names(names)
     sizes: dict[str, int] = {}
     for record in archive.records:

@@ -1,10 +1,10 @@
 """The names a transformers architecture has for the tensors of its files, where the two differ."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lmd.sources.depth_order import depth_key
 from lmd.sources.recipes import Recipe
@@ -45,11 +45,13 @@ def recipes_of(model: nn.Module, names: Iterable[str]) -> dict[str, Recipe]:
         index = next(i for i, converter in enumerate(converters) if pattern in converter.source_patterns)
         collected[target, index][pattern].append(name)
     for (target, index), groups in collected.items():
-        found.update(_converted(converters[index], target, groups))
+        found.update(_converted(converters[index], target, groups, own))
     return found
 
 
-def _converted(converter: Any, target: str, groups: dict[str, list[str]]) -> Iterator[tuple[str, Recipe]]:
+def _converted(
+    converter: Any, target: str, groups: dict[str, list[str]], own: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Recipe]]:
     """The recipes of one conversion, none if one of its steps is not understood."""
     steps = [(type(step).__name__, int(getattr(step, "dim", 0))) for step in converter.operations]
     ordered = [tuple(sorted(groups[p], key=depth_key)) for p in converter.source_patterns if p in groups]
@@ -65,6 +67,23 @@ def _converted(converter: Any, target: str, groups: dict[str, list[str]]) -> Ite
         for index, pattern in enumerate(targets):
             piece = (rest[0][1], index, len(targets))
             yield target.replace(targets[0], pattern), Recipe(tuple(ordered), stacked, piece=piece)
+    elif len(ordered) == 1 and [kind for kind, _ in rest] == ["Split"]:
+        for name, cut in _pieces(targets, target, rest[0][1], own):
+            yield name, Recipe(tuple(ordered), stacked, cut=cut)
+
+
+def _pieces(
+    targets: Sequence[str], target: str, axis: int, own: Mapping[str, Tensor]
+) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    """Pieces one behind the other, each as long as the model's own tensor."""
+    start = 0
+    for pattern in targets:
+        name = target.replace(targets[0], pattern)
+        if name not in own:
+            return
+        length = own[name].shape[axis]
+        yield name, (axis, start, length)
+        start += length
 
 
 def _joins(steps: Sequence[tuple[str, int]]) -> bool:

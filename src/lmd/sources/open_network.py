@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import nn
 
+from lmd.sources.adapter_names import adapters_among
+from lmd.sources.adapter_scale import is_scale_told
 from lmd.sources.archive import Archive
 from lmd.sources.checksum import sha256_of_files
 from lmd.sources.declared_architecture import declared_skeleton
@@ -135,7 +137,7 @@ def _as_declared(record: TensorRecord, tied: Mapping[str, str], buffers: set[str
 def _by_rules(path: Path, archive: Archive, kinds: Mapping[str, str] | None) -> Network:
     told = None if kinds else archive.readings
     found = told if told is not None else read_names(archive.records, kinds, ordered="order" not in archive.facts)
-    readings = tuple(_with_settings(r, archive.facts) if r.kind == "adapter" else r for r in found)
+    readings = tuple(_with_settings(r, archive) if r.kind == "adapter" else r for r in found)
     skeleton, table = skeleton_of(readings)
     # a raw tensor that the user gave a kind is a module of its own, whose weight has the module's name
     raw = {f"{r.path}.weight": archive.loaders[r.path] for r in readings if r.roles.get("weight") == r.path != ""}
@@ -144,9 +146,12 @@ def _by_rules(path: Path, archive: Archive, kinds: Mapping[str, str] | None) -> 
     return _network(path, archive, skeleton, names=table, readings={r.path: r for r in readings}, transposed=transposed)
 
 
-def _with_settings(reading: Reading, facts: Mapping[str, object]) -> Reading:
+def _with_settings(reading: Reading, archive: Archive) -> Reading:
     """How strongly an adapter acts is declared in its settings, or a guess."""
-    told = facts.get("adapter_config") or "alpha" in reading.roles
+    shapes = {r.name: r.shape for r in archive.records}
+    (one,) = adapters_among({name: shapes[name] for name in reading.roles.values()})
+    config: Any = archive.facts.get("adapter_config")
+    told = "alpha" in reading.roles or is_scale_told(one, config)
     return replace(reading, confidence="declared" if told else "guess")
 
 

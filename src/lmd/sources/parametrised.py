@@ -21,8 +21,16 @@ def weight_normed(magnitude: Tensor, direction: Tensor) -> Tensor:
     axes = [d for d in range(direction.ndim) if magnitude.ndim != direction.ndim or magnitude.shape[d] == 1]
     if not axes:
         return magnitude * direction.sign()
-    # in the stored type, as torch computes it in the forward pass
-    return direction * (magnitude / torch.linalg.vector_norm(direction, dim=axes, keepdim=True))
+    kept = [d for d in range(direction.ndim) if d not in axes]
+    if len(kept) > 1:
+        return direction * (magnitude / torch.linalg.vector_norm(direction, dim=axes, keepdim=True))
+    # in the stored type and by torch's own kernel, whose rounding a live module has too
+    return torch.ops.aten._weight_norm(direction, magnitude, kept[0] if kept else _one_number(magnitude))
+
+
+def _one_number(magnitude: Tensor) -> int:
+    # one length for the whole weight: torch's word for no axis, unless the magnitude has axes to go along
+    return 0 if magnitude.ndim else -1
 
 
 def spectral_normed(original: Tensor, u: Tensor, v: Tensor, *, transposed: bool = False) -> Tensor:

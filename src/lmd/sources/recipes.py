@@ -22,12 +22,14 @@ class Recipe:
         stacked: whether they are; each group has one name otherwise.
         axis: along which the groups are joined.
         piece: ``(axis, index, count)`` if the tensor is one of ``count`` equal pieces of the result.
+        cut: ``(axis, start, length)`` if it is a piece of another size.
     """
 
     groups: tuple[tuple[str, ...], ...]
     stacked: bool = False
     axis: int = 0
     piece: tuple[int, int, int] | None = None
+    cut: tuple[int, int, int] | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -50,6 +52,8 @@ class Recipe:
             axis, index, count = self.piece
             size = whole.shape[axis] // count
             whole = whole.narrow(axis, index * size, size)
+        if self.cut is not None:
+            whole = whole.narrow(*self.cut)
         return Renamed(name, whole)
 
 

@@ -1,7 +1,7 @@
 """Adapters: what LoRA, DoRA, LoKr and LoHa add to a layer, from peft's folders and from live peft models."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,28 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from lmd.layers.layer_matrix import LayerMatrix
-from lmd.layers.registry import claims, join, matrices_of
+from lmd.layers.registry import claims, join
 from lmd.layers.thin_product import ThinProduct, stacked
-from lmd.layers.updates.against_base import with_base
+from lmd.layers.updates.changed_layers import changed_experts, changed_layer
 from lmd.layers.updates.kronecker import KroneckerProduct, side_by_side
-from lmd.layers.updates.whole_update import MagnitudeUpdate, rescaled_update
-from lmd.sources.adapter_names import AdapterTensors, adapters_among
-from lmd.sources.adapter_scale import configured_rank, scale_of
+from lmd.layers.updates.live_settings import live_settings
+from lmd.layers.updates.multiplied import MULTIPLIED
+from lmd.layers.updates.replaced_rows import replaced_rows
+from lmd.layers.updates.setting import Setting, without_update
+from lmd.layers.updates.shared_bases import SHARED_BASES
+from lmd.layers.updates.unpaired import NeedsBase, Unpaired
+from lmd.layers.updates.whole_update import PartialUpdate, beside, from_leading_part, rescaled_update
+from lmd.sources.adapter_names import AdapterTensors, adapters_among, is_role
+from lmd.sources.adapter_scale import configured_rank, is_named, scale_of
 from lmd.sources.loaders import Combined
 from lmd.sources.network import Network
 from lmd.sources.skeleton import AdapterSkeleton
 
 __all__ = ["live_adapter", "stored_adapter"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Setting:
-    """Where an adapter stands: the name of its row, its strength, and of how many stacked experts it is."""
-
-    name: str
-    scale: float
-    note: str
-    experts: int = 1
 
 
 def _stored(module: nn.Module) -> bool:
@@ -46,77 +42,114 @@ def stored_adapter(module: AdapterSkeleton, path: str, network: Network) -> Iter
     # alpha as a tensor is read when the factors are
     scale, words = (
         scale_of(one, config)
-        if "alpha" not in one.roles
+        if "alpha" not in one.roles or not one.rank
         else (1.0 / one.rank, f"scale alpha/{one.rank}, alpha from the file")
     )
     experts = one.rank // max(configured_rank(one, config), 1) if config.get("target_parameters") else 1
-    yield from _rows(one, _Setting(path, scale, words, max(experts, 1)), network)
-
-
-_CHILDREN = ("lora_A", "lora_embedding_A", "lokr_w1", "hada_w1_a")
+    config = {**config, "is_feedforward": is_named(one.target, config.get("feedforward_modules"))}
+    # codes have a reason of their own
+    codes = {record.name for record in network.records if record.reason}
+    one = replace(one, roles={r: n for r, n in one.roles.items() if n not in codes}) if one.reason else one
+    yield from _rows(one, Setting(path, scale, words, max(experts, 1), config), network)
 
 
 def _adapted(module: nn.Module) -> bool:
     """A module with the layer it changes, `base_layer`, and the factors of adapters, as peft's layers have them."""
-    return "base_layer" in module._modules and any(child in module._modules for child in _CHILDREN)
+    return "base_layer" in module._modules and any(is_role(child) for child in (*module._modules, *module._parameters))
 
 
 @claims(_adapted)
 def live_adapter(module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
     """The update ``(out, in)`` that each adapter of a live layer makes, beside the layer it changes."""
-    names = [join(path, n) for n, _ in module.named_parameters() if not n.startswith("base_layer.")]
+    # what a method shares between layers is kept as buffers
+    tensors = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
+    names = [join(path, n) for n, _ in tensors if not n.startswith("base_layer.")]
     found = adapters_among({n: network.loader(n).shape for n in names if n in network.loaders})
-    base = _whole(matrices_of(module.get_submodule("base_layer"), join(path, "base_layer"), network))
-    scales: Mapping[str, float] = getattr(module, "scaling", {})
-    merged = getattr(module, "merged_adapters", ())
+    experts = int(getattr(module, "num_experts", 1))
+    bases = _changed(module, path, network, experts)
     for one in found:
         name = join(join(path, "adapter"), one.adapter if len(found) > 1 else "").rstrip(".")
-        scale = float(scales.get(one.adapter, 1.0))
-        note = f"scale {scale:g}" + ("; merged: the base holds it already" if one.adapter in merged else "")
-        setting = _Setting(name, scale, note, int(getattr(module, "num_experts", 1)))
-        for row in _rows(one, setting, network):
-            fits = base is not None and base.shape == row.shape
-            yield with_base(row, base) if fits and base is not None else row
-            if fits and base is not None and isinstance(row, MagnitudeUpdate):
-                yield rescaled_update(row, base)
+        scale, config = live_settings(module, one)
+        merged = one.adapter in getattr(module, "merged_adapters", ())
+        for index, row in enumerate(_rows(one, Setting(name, scale, f"scale {scale:g}", experts, config), network)):
+            if merged or not bases:
+                yield _merged(row) if merged else row
+            else:
+                yield from beside(row, bases[index])
 
 
-def _whole(rows: Iterator[LayerMatrix]) -> LayerMatrix | None:
-    return next((row for row in rows if row.view_of is None), None)
+def _merged(row: LayerMatrix) -> LayerMatrix:
+    if isinstance(row, NeedsBase):
+        reason = "merged: the base holds it already, and what it was before is gone; unmerge the adapter"
+        return Unpaired(row.name, row.kind, row.shape, row.loader, reason=reason)
+    return replace(row, note=f"{row.note}; merged: the base holds it already")
 
 
-def _rows(one: AdapterTensors, setting: _Setting, network: Network) -> Iterator[LayerMatrix]:
+def _changed(module: nn.Module, path: str, network: Network, experts: int) -> list[LayerMatrix]:
+    """What a live layer changes: itself, or each expert's matrix of the stack that it names."""
+    place, inner = join(path, "base_layer"), module.get_submodule("base_layer")
+    if experts == 1:
+        found = changed_layer(inner, place, network)
+        return [] if found is None else [found]
+    while "base_layer" in inner._modules:
+        place, inner = join(place, "base_layer"), inner.get_submodule("base_layer")
+    name = join(place, str(getattr(module, "parameter_name", "")))
+    rows = (row for expert in range(experts) for row in changed_experts(inner, place, network, expert))
+    return [row for row in rows if row.name.rpartition(".")[0] == name]
+
+
+def _rows(one: AdapterTensors, setting: Setting, network: Network) -> Iterator[LayerMatrix]:
     if setting.experts > 1:
         yield from _experts(one, setting, network)
+        return
+    if one.method == "other":
+        yield without_update(one, setting, one.reason)
         return
     yield _BUILDERS[one.method](one, setting, network)
 
 
-def _lora(one: AdapterTensors, setting: _Setting, network: Network) -> LayerMatrix:
+def _lora(one: AdapterTensors, setting: Setting, network: Network) -> LayerMatrix:
     first, second = ("lora_embedding_A", "lora_embedding_B") if one.embedding else ("lora_A", "lora_B")
-    parts = tuple(network.loader(one.roles[role]) for role in (second, first, "alpha") if role in one.roles)
+    roles = tuple(role for role in (second, first, "lora_E", "lora_mid", "alpha") if role in one.roles)
+    parts = tuple(network.loader(one.roles[role]) for role in roles)
     (out, inn), rank = one.shape, one.rank
-    form = partial(_thin, scale=setting.scale, groups=one.groups)
-    loader = Combined(form, parts, (out + inn, rank))
+    form = partial(_thin, roles=roles, scale=setting.scale, groups=one.groups)
+    row = ThinProduct(setting.name, "adapter", one.shape, Combined(form, parts, (out + inn, rank)), inner=rank)
     magnitude = one.roles.get("lora_magnitude_vector")
-    if magnitude is None:
-        note = f"LoRA of rank {rank}; {setting.note}"
-        return ThinProduct(setting.name, "adapter", one.shape, loader, note=note, inner=rank)
-    note = f"the low-rank part of DoRA, rank {rank}; {setting.note}"
-    return MagnitudeUpdate(
-        setting.name, "adapter", one.shape, loader, note=note, inner=rank, magnitude=network.loader(magnitude)
-    )
+    start = str(setting.config.get("init_lora_weights", ""))
+    if magnitude is not None:
+        completed = partial(rescaled_update, magnitude=network.loader(magnitude))
+        return _partial(row, completed, f"the low-rank part of DoRA, rank {rank}; {setting.note}")
+    if start in ("pissa", "olora"):
+        completed = partial(from_leading_part, start=start, scale=setting.scale)
+        words = f"the product alone: its factors began as a part of W, taken out of W then ({start})"
+        return _partial(row, completed, f"LoRA of rank {rank}; {setting.note}; {words}")
+    name = "AdaLoRA" if "lora_E" in one.roles else "LoRA"
+    other = f"; trained beside weights that {start} changed first, to be added to those" if _moves_base(start) else ""
+    return replace(row, note=f"{name} of rank {rank}; {setting.note}{other}")
 
 
-def _thin(B: Tensor, A: Tensor, *alpha: Tensor, scale: float, groups: int) -> Tensor:
-    scale *= alpha[0].item() if alpha else 1.0
-    L = B.double().flatten(1)
+def _moves_base(start: str) -> bool:
+    return start.startswith(("pissa", "corda", "loftq", "lora_ga"))
+
+
+def _partial(row: ThinProduct, completed: Callable[..., LayerMatrix], note: str) -> PartialUpdate:
+    return PartialUpdate(row.name, "adapter", row.shape, row.loader, note=note, inner=row.inner, completed=completed)
+
+
+def _thin(*tensors: Tensor, roles: tuple[str, ...], scale: float, groups: int) -> Tensor:
+    L, R = tensors[0].double().flatten(1), tensors[1].double().flatten(1)
+    given = dict(zip(roles[2:], tensors[2:], strict=True))
     if groups > 1:
         L = torch.block_diag(*L.chunk(groups))
-    return stacked(scale * L, A.double().flatten(1))
+    if "lora_E" in given:
+        L = L * given["lora_E"].double().flatten()
+    if "lora_mid" in given:
+        R = torch.einsum("pq...,qi->pi...", given["lora_mid"].double(), R).flatten(1)
+    return stacked(scale * given["alpha"].item() * L if "alpha" in given else scale * L, R)
 
 
-def _experts(one: AdapterTensors, setting: _Setting, network: Network) -> Iterator[LayerMatrix]:
+def _experts(one: AdapterTensors, setting: Setting, network: Network) -> Iterator[LayerMatrix]:
     """One row for each of a stack of experts, whose factors lie interleaved in the two tensors."""
     rank = one.rank // setting.experts
     parts = (network.loader(one.roles["lora_B"]), network.loader(one.roles["lora_A"]))
@@ -132,7 +165,7 @@ def _thin_of_expert(B: Tensor, A: Tensor, *, scale: float, expert: int, experts:
     return stacked(scale * B.double()[:, expert::experts], A[expert * rank : (expert + 1) * rank])
 
 
-def _lokr(one: AdapterTensors, setting: _Setting, network: Network) -> LayerMatrix:
+def _lokr(one: AdapterTensors, setting: Setting, network: Network) -> LayerMatrix:
     roles = tuple(role for role in one.roles if role.startswith(("lokr_", "alpha")))
     parts = tuple(network.loader(one.roles[role]) for role in roles)
     if len(one.shapes.get("lokr_w2", ())) == 3:
@@ -179,7 +212,7 @@ def _side(given: Mapping[str, Tensor], stem: str, core: Tensor | None) -> Tensor
     return torch.einsum("ij...,ip,jq->pq...", core, a, b).flatten(1)
 
 
-def _loha(one: AdapterTensors, setting: _Setting, network: Network) -> LayerMatrix:
+def _loha(one: AdapterTensors, setting: Setting, network: Network) -> LayerMatrix:
     roles = tuple(role for role in one.roles if role.startswith(("hada_", "alpha")))
     parts = tuple(network.loader(one.roles[role]) for role in roles)
     loader = Combined(partial(_elementwise, roles=roles, scale=setting.scale), parts, one.shape)
@@ -193,8 +226,11 @@ def _elementwise(*tensors: Tensor, roles: tuple[str, ...], scale: float) -> Tens
     return given.get("alpha", 1.0) * scale * first * second
 
 
-_BUILDERS: Mapping[str, Callable[[AdapterTensors, _Setting, Network], LayerMatrix]] = {
+_BUILDERS: Mapping[str, Callable[[AdapterTensors, Setting, Network], LayerMatrix]] = {
     "lora": _lora,
     "lokr": _lokr,
     "loha": _loha,
+    "rows": replaced_rows,
+    **MULTIPLIED,
+    **SHARED_BASES,
 }

@@ -1,19 +1,20 @@
 """A network's layers against those of another one of equal structure: what one has and the other has not."""
 
-from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 
 import torch
 from torch import Tensor
 
 from lmd.layers.layer_matrix import LayerMatrix, as_stored, transposed
-from lmd.layers.registry import matrices_of
 from lmd.layers.thin_product import ThinProduct
 from lmd.layers.updates.against_base import AgainstBase, Update, with_base
-from lmd.layers.updates.whole_update import MagnitudeUpdate, rescaled_update
+from lmd.layers.updates.changed_layers import changed_experts
+from lmd.layers.updates.grown import entry_axis, first_entries, resized_tables, surplus
+from lmd.layers.updates.matching import Aligned, aligned, layers_by_module, plain
+from lmd.layers.updates.unpaired import NeedsBase, Unpaired
+from lmd.layers.updates.whole_update import beside
 from lmd.layers.walk import Walk, walk
 from lmd.sources.derived_loaders import Borrowed, Difference, Missing, Transposed
 from lmd.sources.loaders import Combined, Loader
@@ -21,101 +22,168 @@ from lmd.sources.network import Network
 
 __all__ = ["Unpaired", "compared"]
 
-Rows = Mapping[str, LayerMatrix]
 Form = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Unpaired(LayerMatrix):
-    """A layer that only one of two networks has, or that has another shape in the other one: nothing to decompose.
-
-    Attributes:
-        reason: why there is no difference.
-    """
-
-    reason: str = field(kw_only=True)
-
-
-def compared(found: Walk, base: Network) -> Walk:
+def compared(found: Walk, base: Network, network: Network | None = None) -> Walk:
     """The rows of a network as differences from those of ``base``; adapters stay, with the layer they change beside.
 
     Rows are matched by name, as their module is called without what peft puts around it. Parts of layers are left out.
+
+    Args:
+        found: the network's rows.
+        base: what it is compared with.
+        network: where the rows came from, which knows why other layers of it are not rows.
 
     Returns:
         One row for each whole layer of either network; ``Unpaired`` where there is no counterpart of the same shape.
 
     Raises:
-        ValueError: the two have no layer in common.
+        ValueError: the two have no layer in common, not even by name.
     """
     mine = [row for row in found.layers if row.view_of is None]
     changed = {_target(row) for row in mine if row.kind == "adapter"}
-    targets = _aligned(_targets(base), changed) if changed else {}
-    whole = {_plain(row.name): row for row in walk(base).layers if row.view_of is None}
-    theirs = _aligned(whole, {_plain(row.name) for row in mine if row.kind != "adapter"})
-    rows = [row for own in mine for row in _against(own, theirs, targets)]
-    if mine and all(isinstance(row, Unpaired) for row in rows):
-        raise ValueError(
-            f"the base has none of the {len(mine)} layers, whose names look like {mine[0].name!r}; its own look like "
-            f"{next(iter(theirs), 'nothing')!r}; give the model that this one was trained from."
-        )
+    wanted = {plain(row.name) for row in mine}
+    whole = {plain(row.name): row for row in walk(base).layers if row.view_of is None}
+    alone = layers_by_module(base)
+    theirs, targets = aligned(whole, wanted), aligned(alone, changed | wanted)
+    pairing = _Pairing(theirs, targets, base)
+    _refuse_strangers(mine, pairing)
+    sizes = resized_tables((row, other) for row in mine if (other := pairing.counterpart(row)) is not None)
+    rows = [row for own in mine for row in _against(own, pairing, sizes)]
     # of its base, a set of adapters changes a few layers only
-    met = {_plain(row.name) for row in mine}
-    missing = [] if changed else [_absent(row) for name, row in theirs.items() if name not in met]
+    met = {plain(row.name) for row in mine}
+    few = changed or (network is not None and "adapter_config" in network.facts)
+    missing = [] if few else [_absent(row, name, network) for name, row in theirs.rows.items() if name not in met]
     return Walk((*rows, *missing), found.reasons)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pairing:
+    """Where the counterpart of a row is: among the rows of the base, or what each module of it is by itself."""
+
+    theirs: Aligned
+    targets: Aligned
+    base: Network
+
+    def counterpart(self, row: LayerMatrix) -> LayerMatrix | None:
+        name = plain(row.name)
+        if row.kind == "adapter":
+            # of two sets of adapters, one is compared with the other
+            return self.theirs.rows.get(name) or self.targets.rows.get(_target(row))
+        # a tied layer is no row of the base
+        return self.theirs.rows.get(name) or self.targets.rows.get(name)
+
+    def knows(self, row: LayerMatrix) -> bool:
+        """Whether the base has anything by the name of a row, even if it cannot be read."""
+        return bool(self.counterpart(row) or self.experts(row) or _why(self.base, plain(row.name)))
+
+    def note(self, row: LayerMatrix) -> str:
+        return (self.theirs if plain(row.name) in self.theirs.rows else self.targets).note
+
+    def experts(self, row: LayerMatrix) -> list[LayerMatrix]:
+        """One expert's matrices of the stacks at the place that an adapter changes."""
+        place, _, expert = row.name.rpartition(".adapter.")
+        return self.stacks(plain(place), int(expert)) if place and expert.isdecimal() else []
+
+    def stacks(self, place: str, expert: int) -> list[LayerMatrix]:
+        for path, module in self.base.skeleton.named_modules():
+            name = self.base.names.get(path, path)
+            if name == place:
+                return list(changed_experts(module, name, self.base, expert))
+        return []
+
+
 def _target(row: LayerMatrix) -> str:
-    return _plain(row.name).rpartition("adapter")[0].rstrip(".")
+    return plain(row.name).rpartition("adapter")[0].rstrip(".")
 
 
-def _aligned(theirs: Rows, wanted: Set[str]) -> Rows:
-    """The same rows, under names with one more or one less prefix where no name fits as it is.
-
-    A model with a head holds its trunk under a prefix that the trunk's own file leaves out.
-    """
-    if not wanted or wanted & set(theirs):
-        return theirs
-    prefixes = sorted({f"{name.partition('.')[0]}." for name in (*wanted, *theirs) if "." in name})
-    longer = ({prefix + name: row for name, row in theirs.items()} for prefix in prefixes)
-    shorter = ({name.removeprefix(prefix): row for name, row in theirs.items()} for prefix in prefixes)
-    return max((theirs, *longer, *shorter), key=lambda rows: len(wanted & set(rows)))
-
-
-def _targets(base: Network) -> Rows:
-    """What adapters may change: the first row of each module by itself, whatever a parent makes of its tensors."""
-    found: dict[str, LayerMatrix] = {}
-    for place, module in base.skeleton.named_modules():
-        path = base.names.get(place, place)
-        with suppress(KeyError):  # a tensor that the file leaves out
-            rows = (row for row in matrices_of(module, path, base) if row.view_of is None)
-            found.update({_plain(path): row for row in islice(rows, 1)})
-    return found
+def _refuse_strangers(mine: list[LayerMatrix], pairing: _Pairing) -> None:
+    if all(isinstance(row, Unpaired) and not isinstance(row, NeedsBase) for row in mine):
+        # each of them has its reason already
+        return
+    if any(pairing.knows(row) for row in mine):
+        return
+    names = [name for name in (*pairing.theirs.rows, *pairing.targets.rows) if name]
+    raise ValueError(
+        f"the base has none of the {len(mine)} layers: names like {plain(mine[0].name)!r} were compared with names "
+        f"like {next(iter(names), 'nothing')!r}, and none fits, with or without a prefix; give the model that this "
+        f"one was trained from."
+    )
 
 
-def _plain(name: str) -> str:
-    return name.removeprefix("base_model.model.").replace(".base_layer", "")
-
-
-def _against(row: LayerMatrix, theirs: Rows, targets: Rows) -> Iterator[LayerMatrix]:
+def _against(row: LayerMatrix, pairing: _Pairing, sizes: frozenset[tuple[int, int]]) -> Iterator[LayerMatrix]:
     if isinstance(row, AgainstBase):
         yield row
         return
-    target = targets.get(_target(row)) if row.kind == "adapter" else None
-    if target is not None and target.shape == row.shape:
-        yield with_base(row, target)
-        if isinstance(row, MagnitudeUpdate):
-            yield rescaled_update(row, target)
-        return
-    other = theirs.get(_plain(row.name))
-    if other is not None:
-        yield _difference(row, other)
-    elif row.kind == "adapter":
-        yield replace(row, note=f"{row.note}; the base has no layer of this name and shape")
+    other, words = pairing.counterpart(row), pairing.note(row)
+    if row.kind == "adapter" and (other is None or other.kind != "adapter"):
+        yield from (_told(one, words) for one in _adapted(row, other, pairing))
+    elif other is None:
+        yield _unpaired(row, f"the base has no layer of this name{_why(pairing.base, plain(row.name))}")
+    elif (axis := entry_axis(row, other, sizes)) is not None:
+        yield from (_told(one, words) for one in _of_common_entries(row, other, axis))
     else:
-        yield _unpaired(row, "the base has no layer of this name")
+        yield _told(_difference(row, other), words)
+
+
+def _told(row: LayerMatrix, words: str) -> LayerMatrix:
+    return replace(row, note="; ".join(text for text in (row.note, words) if text))
+
+
+def _adapted(row: LayerMatrix, base: LayerMatrix | None, pairing: _Pairing) -> Iterator[LayerMatrix]:
+    fitting = [one for one in pairing.experts(row) if one.shape == row.shape]
+    if len(fitting) == 1:
+        yield _told(with_base(row, fitting[0]), f"changes {fitting[0].name}")
+    elif fitting:
+        names = " or ".join(one.name for one in fitting)
+        yield _told(row, f"which stack of the base it changes is not told: {names}")
+    elif base is not None:
+        yield from beside(row, base)
+    elif isinstance(row, Unpaired) and not isinstance(row, NeedsBase):
+        yield row
+    elif isinstance(row, NeedsBase):
+        yield replace(row, reason=f"{row.reason}; the base has no layer of this name")
+    else:
+        yield _told(row, f"the base has no layer of this name{_why(pairing.base, _target(row))}")
+
+
+def _why(network: Network | None, name: str) -> str:
+    """What a network says of the tensors of a layer that is none of its rows."""
+    records = network.records if network is not None else ()
+    said = (r.reason for r in records if r.role == "parameter" and r.reason and _belongs(r.name, name))
+    return next((f" that was read: {reason}" for reason in said), "")
+
+
+def _belongs(tensor: str, layer: str) -> bool:
+    return tensor == layer or tensor.startswith(f"{layer}.")
+
+
+def _of_common_entries(row: LayerMatrix, other: LayerMatrix, axis: int) -> Iterator[LayerMatrix]:
+    count = min(row.shape[axis], other.shape[axis])
+    mine, theirs = (first_entries(one, _formed(one), axis, count) for one in (row, other))
+    words = f"of the {count} entries that both have; {row.shape[axis]} here and {other.shape[axis]} in the base"
+    yield _told(_difference(mine, theirs), words)
+    if row.shape[axis] > count:
+        yield surplus(row, axis, count)
+
+
+_SURENESS = ("declared", "shape", "siblings", "guess")
+
+
+def _agreed(row: LayerMatrix, other: LayerMatrix) -> tuple[LayerMatrix, LayerMatrix]:
+    """Both the way round that the surer of them has, where the same tensor is read either way."""
+    doubts = [_SURENESS.index(one.confidence) for one in (row, other)]
+    either = {row.form, other.form} == {as_stored, transposed} and row.loader.shape == other.loader.shape
+    if not either or doubts[0] == doubts[1]:
+        return row, other
+    sure, guess = (other, row) if doubts[0] > doubts[1] else (row, other)
+    turned = replace(guess, form=sure.form, shape=sure.shape, confidence=sure.confidence, alternatives=())
+    return (turned, other) if guess is row else (row, turned)
 
 
 def _difference(row: LayerMatrix, other: LayerMatrix) -> LayerMatrix:
+    row, other = _agreed(row, other)
     if (row.shape, row.groups) != (other.shape, other.groups):
         return _unpaired(row, f"{_words(row)} here and {_words(other)} in the base")
     note = "; ".join(text for text in ("W - W of the base", row.note) if text)
@@ -189,8 +257,7 @@ def _unpaired(row: LayerMatrix, reason: str) -> Unpaired:
     return Unpaired(row.name, "difference", row.shape, loader, groups=row.groups, note=row.note, reason=reason)
 
 
-def _absent(row: LayerMatrix) -> Unpaired:
-    loader = Missing((), row.loader.shape)
-    return Unpaired(
-        row.name, "difference", row.shape, loader, groups=row.groups, reason="only the base has a layer of this name"
-    )
+def _absent(row: LayerMatrix, name: str, network: Network | None) -> Unpaired:
+    loader, why = Missing((), row.loader.shape), _why(network, name)
+    reason = f"there is no layer of this name here{why}" if why else "only the base has a layer of this name"
+    return Unpaired(row.name, "difference", row.shape, loader, groups=row.groups, reason=reason)

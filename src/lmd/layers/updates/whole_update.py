@@ -1,7 +1,7 @@
-"""DoRA's whole update: the low-rank part, then each output rescaled to a magnitude of its own."""
+"""What an adapter changes in all, where its low-rank part is not the whole of it: DoRA, PiSSA and OLoRA."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -10,50 +10,106 @@ from torch import Tensor
 
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.thin_product import ThinProduct
-from lmd.layers.updates.against_base import Update
+from lmd.layers.updates.against_base import Update, with_base
+from lmd.layers.updates.unpaired import NeedsBase, Unpaired
 from lmd.sources.derived_loaders import Borrowed
 from lmd.sources.loaders import Combined, Loader
 
-__all__ = ["MagnitudeUpdate", "rescaled_update"]
+__all__ = ["PartialUpdate", "beside", "from_leading_part", "rescaled_update"]
+
+Form = Callable[[Tensor], Tensor]
+Matrix = Float64[Tensor, "out in"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MagnitudeUpdate(ThinProduct):
-    """The low-rank part of an update that goes on to rescale the outputs.
+class PartialUpdate(ThinProduct):
+    """The low-rank part of an update that is more than that.
 
     Attributes:
-        magnitude: one number for each output, the length its row of weights is given.
+        completed: from this row and the layer that is changed to the whole update.
     """
 
-    magnitude: Loader = field(kw_only=True)
+    completed: Callable[["PartialUpdate", LayerMatrix], LayerMatrix] = field(kw_only=True)
 
 
-def rescaled_update(row: MagnitudeUpdate, base: LayerMatrix) -> LayerMatrix:
+def beside(row: LayerMatrix, base: LayerMatrix) -> Iterator[LayerMatrix]:
+    """The rows of an adapter, now that the layer it changes is known."""
+    if isinstance(row, NeedsBase):
+        yield row.completed(base)
+    elif isinstance(row, Unpaired):
+        yield row
+    elif row.shape != base.shape:
+        (out, inn), (rows, columns) = row.shape, base.shape
+        yield replace(row, note=f"{row.note}; {out} x {inn}, but the base's layer {base.name} is {rows} x {columns}")
+    else:
+        yield with_base(row, base)
+        if isinstance(row, PartialUpdate):
+            yield row.completed(row, base)
+
+
+def rescaled_update(row: ThinProduct, base: LayerMatrix, *, magnitude: Loader) -> LayerMatrix:
     """``diag(m / ||W + BA||) (W + BA) - W``, norms row by row: what DoRA adds to ``W`` in all.
 
     References:
         Liu et al. 2024 (DoRA).
     """
-    place, _, which = row.name.rpartition("adapter")
     form = partial(_rescaled, shape=row.shape, form=base.form, groups=base.groups)
     # the factors are accounted for in their own row, the weight in the base
-    loader = Combined(form, (Borrowed(row.loader), row.magnitude, Borrowed(base.loader)), row.shape)
-    note = f"DoRA's whole update, each output rescaled to its magnitude; {row.note.partition('; ')[2]}"
-    name = f"{place}difference{which}"
-    return Update(name, "difference", row.shape, loader, note=note, base=base)
+    loader = Combined(form, (Borrowed(row.loader), magnitude, Borrowed(base.loader)), row.shape)
+    return _difference(row, base, loader, "DoRA's whole update, each output rescaled to its magnitude")
+
+
+def from_leading_part(row: ThinProduct, base: LayerMatrix, *, start: str, scale: float) -> LayerMatrix:
+    """``BA`` less the part of ``W`` that the factors began as, which was taken out of ``W`` then.
+
+    References:
+        Meng et al. 2024 (PiSSA), Büyükakyüz 2024 (OLoRA).
+    """
+    start_of = partial(_leading, scale=scale) if start == "olora" else _principal
+    form = partial(_less_start, shape=row.shape, form=base.form, groups=base.groups, start=start_of)
+    loader = Combined(form, (Borrowed(row.loader), Borrowed(base.loader)), row.shape)
+    words = "PiSSA's" if start == "pissa" else "OLoRA's"
+    return _difference(row, base, loader, f"{words} whole update: the product less the part of W that it began as")
+
+
+def _difference(row: ThinProduct, base: LayerMatrix, loader: Loader, words: str) -> Update:
+    place, _, which = row.name.rpartition("adapter")
+    note = f"{words}; {row.note.partition('; ')[2]}"
+    return Update(f"{place}difference{which}", "difference", row.shape, loader, note=note, base=base)
+
+
+def _dense(stored: Tensor, shape: tuple[int, int], form: Form, groups: int) -> Matrix:
+    out, inn = shape
+    return torch.block_diag(*form(stored).double().reshape(groups, out // groups, inn // groups))
 
 
 def _rescaled(
+    factors: Tensor, magnitude: Tensor, stored: Tensor, *, shape: tuple[int, int], form: Form, groups: int
+) -> Matrix:
+    W = _dense(stored, shape, form, groups)
+    moved = W + factors[: shape[0]] @ factors[shape[0] :].T
+    lengths = torch.linalg.vector_norm(moved, dim=1)
+    return (magnitude.double().flatten() / lengths)[:, None] * moved - W
+
+
+def _less_start(
     factors: Tensor,
-    magnitude: Tensor,
     stored: Tensor,
     *,
     shape: tuple[int, int],
-    form: Callable[[Tensor], Tensor],
+    form: Form,
     groups: int,
-) -> Float64[Tensor, "out in"]:
-    out, inn = shape
-    W = torch.block_diag(*form(stored).double().reshape(groups, out // groups, inn // groups))
-    moved = W + factors[:out] @ factors[out:].T
-    lengths = torch.linalg.vector_norm(moved, dim=1)
-    return (magnitude.double().flatten() / lengths)[:, None] * moved - W
+    start: Callable[[Tensor, int], Tensor],
+) -> Matrix:
+    W = _dense(stored, shape, form, groups)
+    return factors[: shape[0]] @ factors[shape[0] :].T - start(W, factors.shape[1])
+
+
+def _principal(W: Matrix, rank: int) -> Matrix:
+    U, S, Vh = torch.linalg.svd(W, full_matrices=False)
+    return (U[:, :rank] * S[:rank]) @ Vh[:rank]
+
+
+def _leading(W: Matrix, rank: int, *, scale: float) -> Matrix:
+    Q, R = torch.linalg.qr(W)
+    return scale * Q[:, :rank] @ R[:rank]
