@@ -74,7 +74,8 @@ def multihead_attention(module: nn.MultiheadAttention, path: str, network: Netwo
             yield projection.part(head, width, fold_bias=network.wishes.fold_bias)
     query, key, value, output = projections
     heads = Heads(count, count, width, width)
-    yield from circuits(Attention(path, query, key, value, output, heads), network.wishes)
+    missing = "bias_k, bias_v of the layer left out" if module.bias_k is not None else ""
+    yield from circuits(Attention(path, query, key, value, output, heads, left_out=missing), network.wishes)
 
 
 def _rows(projections: list[Projection], network: Network, note: str) -> Iterator[LayerMatrix]:

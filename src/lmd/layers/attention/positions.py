@@ -94,6 +94,7 @@ def _applies(settings: Settings) -> bool:
     return (
         not switched_off
         and not other
+        and all(_of_this_layer(settings, name) is not False for name in ("no_rope_layers", "layer_rope_theta"))
         and not _sees_everything_unturned(settings)
         and not any(word in settings.path.lower() for word in _CROSS)
     )
@@ -168,19 +169,35 @@ def _parameters(settings: Settings) -> Mapping[str, Any]:
 def _layer_type(settings: Settings) -> str:
     if isinstance(own := settings.own.get("layer_type"), str):
         return own
-    types, index = settings.value("layer_types"), settings.own.get("layer_idx")
-    if index is None:
-        index = next((int(part) for part in reversed(settings.path.split(".")) if part.isdigit()), None)
-    if isinstance(types, list | tuple) and isinstance(index, int) and index < len(types):
+    index, types = _index(settings), settings.value("layer_types")
+    if isinstance(types, list | tuple) and index is not None and index < len(types):
         return str(types[index])
     return ""
+
+
+def _of_this_layer(settings: Settings, name: str) -> bool | None:
+    """Whether a list with something for each layer has a number other than 0 for this one."""
+    index, numbers = _index(settings), settings.value(name)
+    if isinstance(numbers, list | tuple) and index is not None and index < len(numbers):
+        return bool(numbers[index])
+    return None
+
+
+def _index(settings: Settings) -> int | None:
+    own = settings.own.get("layer_idx")
+    if isinstance(own, int):
+        return own
+    return next((int(part) for part in reversed(settings.path.split(".")) if part.isdigit()), None)
 
 
 def _turning(settings: Settings, parameters: Mapping[str, Any], width: int) -> int:
     if parameters.get("rope_type") == "proportional":
         return width // 2 * 2
     share = parameters.get("partial_rotary_factor")
-    said = settings.count("rotary_ndims", "rotary_dim", "rotary_emb_dim", "rope_dim") if share is None else None
+    said = None
+    # where a configuration has all of it in one place, what it says beside is not listened to
+    if share is None and settings.value("rope_parameters") is None:
+        said = settings.count("rotary_ndims", "rotary_dim", "rotary_emb_dim", "rope_dim")
     if said is None:
         said = int(width * float(share or settings.value("partial_rotary_factor", "rotary_pct") or 1.0))
     return min(said, width) // 2 * 2

@@ -30,7 +30,7 @@ def about_query_key(biased: Biased, rotary: Rotary | None, wishes: Wishes, missi
     texts = ["before scaling and softmax", *_of_norms(found, "query and key", wishes)]
     if biases:
         texts.append(
-            "biases folded in: a further row or column belongs to the constant 1"
+            "biases folded in: behind the inputs comes the constant 1"
             if wishes.fold_bias
             else "without the biases of query and key"
         )
@@ -46,7 +46,7 @@ def about_value_output(
     if norm is not None:
         texts.extend(_of_norms([norm], "value", wishes))
     if biases[0] and wishes.fold_bias:
-        texts.append("the last input is the constant 1" if norm is None else "a further input is the constant 1")
+        texts.append("behind the inputs comes the constant 1")
     elif biases[0]:
         texts.append("without the bias of the value")
     if biases[1]:
@@ -62,6 +62,9 @@ def left_out(module: nn.Module) -> str:
     taken = {path.removeprefix(f"{inside}.").partition(".")[0] for path in places}
     names = [name for name, child in owner.named_children() if name not in taken and _matters(name, child)]
     names += [name for name, _ in owner.named_parameters(recurse=False)]
+    if "logit_scale" in names:
+        # as in the second Swin Transformer
+        return f"{', '.join(names)} of the layer left out, and the lengths by which it divides each query and key"
     return f"{', '.join(names)} of the layer left out" if names else ""
 
 
@@ -79,7 +82,7 @@ def _of_norms(norms: list[HeadNorm], names: str, wishes: Wishes) -> Iterator[str
     yield "what the norms divide by, another number for each token, is left out"
     if any(norm.shifts for norm in norms):
         yield (
-            "the shift of a norm has the last row or column, whose input is what the norm divides by"
+            "the shift of a norm comes last, whose input is what the norm divides by"
             if wishes.fold_bias
             else f"without the shifts of the {names} norms"
         )
@@ -97,7 +100,7 @@ def _of_positions(rotary: Rotary | None, distance: int, norms: list[HeadNorm]) -
     yield f"rotary positions at distance {distance}, query minus key" if distance else "rotary positions at distance 0"
     if any(norm.behind_turn and norm.gains for norm in norms):
         first = "query" if distance < 0 else "key"
-        yield f"with the {first} at position 0: the gains come behind the turn, so that other positions give other forms"
+        yield f"with the {first} at position 0: gains come behind the turn, so that other positions have other forms"
     if rotary.factor != 1.0:
         yield f"turned coordinates of query and key times {rotary.factor:.6g}, as rotary positions of this type do"
     if distance:
