@@ -1,5 +1,6 @@
 """Norms of queries and keys with a shift, over all heads, and without anything stored; what rows say of the rest."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,14 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from lmd.layers.attention.families import HALVES, NEIGHBOURS
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.walk import walk
+from lmd.sources.open_network import open_network
 from lmd.sources.torch_module import from_module
 from lmd.sources.wishes import Wishes
-from tests.attention_examples import Grouped, heads_first
+from tests.attention_examples import Grouped, Normed, heads_first
 from tests.examples import data, seeded
 
 EXACT = 1e-5
@@ -128,6 +131,32 @@ def test_nothing_is_missing_where_nothing_is() -> None:
     rows = circuits(seeded(Grouped))
     assert rows["query_key.0"].note == "before scaling and softmax; rotary positions at distance 0"
     assert rows["value_output.0"].note == ""
+
+
+class Inner(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = Normed()
+        self.attention.sinks = nn.Parameter(torch.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("family", "one", "said"),
+    [("gemma3_text", 1.0, ""), ("qwen3", 0.0, ""), ("nobody_knows", 0.0, "gain taken as it is stored")],
+)
+def test_a_bare_file_leaves_the_family_to_tell_what_a_gain_is(
+    family: str, one: float, said: str, tmp_path: Path
+) -> None:
+    module = seeded(Inner)
+    save_model(module, str(tmp_path / "model.safetensors"))
+    (tmp_path / "config.json").write_text(json.dumps({"num_attention_heads": 2, "model_type": family}))
+    rows = {row.name: row for row in walk(open_network(tmp_path)).layers}
+    row, inside = rows["attention.query_key.1"], module.attention
+    gain = (inside.q_norm.weight + one) * (inside.k_norm.weight + one)
+    expected = inside.q_proj.weight[3:].T @ gain.diag() @ inside.k_proj.weight[3:]
+    torch.testing.assert_close(row.load(), expected.double(), rtol=EXACT, atol=EXACT)
+    assert "sinks of the layer left out" in row.note
+    assert ("taken as it is stored" in row.note) == bool(said)
 
 
 def test_a_gain_of_values_is_in_what_a_head_writes() -> None:

@@ -48,7 +48,7 @@ def attention_by_structure(module: nn.Module, path: str, network: Network) -> It
         heads=heads,
         rotary=rotary,
         norms=(query_norm, key_norm, value_norm),
-        left_out=left_out(module),
+        left_out=left_out(module, path, network),
     )
     yield from circuits(attention, network.wishes)
 

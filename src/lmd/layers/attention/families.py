@@ -8,11 +8,13 @@ import re
 from lmd.layers.attention.settings import Settings
 
 __all__ = [
+    "GAIN_FROM_ONE",
     "HALVES",
     "NEIGHBOURS",
     "NEIGHBOURS_BY_STEM",
     "NORM_BEHIND_TURN",
     "NORM_WITHOUT_GAIN",
+    "NORM_WITHOUT_SHIFT",
     "NO_TURN_WITHOUT_WINDOW",
     "TURNS_BACKWARDS",
     "TURNS_INPUTS",
@@ -51,8 +53,17 @@ NORM_BEHIND_TURN = frozenset(
     {"hunyuan", "hunyuanv1dense", "hunyuanv1moe", "hunyuanvl", "idefics", "llama4", "nanochat", "timesfm25"}
 )
 """They normalise queries and keys after turning them, the others before."""
-NORM_WITHOUT_GAIN = frozenset({"nanochat"})
+NORM_WITHOUT_GAIN = frozenset({"llama4", "museglimmer", "musespark", "nanochat"})
 """They divide queries and keys by their lengths without a gain, of which a file holds nothing."""
+NORM_WITHOUT_SHIFT = frozenset({"cohere", "stablelm"})
+"""Their norms of queries and keys take the mean out and add nothing, which a bare file does not tell."""
+GAIN_FROM_ONE = frozenset(
+    {
+        *("gemma", "gemma2", "gemma3", "minimaxm3vl", "qwen35", "qwen35moe", "qwen3next", "qwen4exp"),
+        *("recurrentgemma", "step3p5", "step3p7", "t5gemma", "t5gemma2", "vaultgemma"),
+    }
+)
+"""They store how far a gain is from 1."""
 NO_TURN_WITHOUT_WINDOW = frozenset(
     {"afmoe", "cohere2", "cohere2moe", "exaone4", "exaone45", "exaonemoe", "flint", "kolibri1"}
 )

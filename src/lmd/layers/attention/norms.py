@@ -3,11 +3,21 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 from torch import nn
 
 from lmd.layers.attention.counts import Heads
-from lmd.layers.attention.families import HALVES, NEIGHBOURS, NORM_BEHIND_TURN, NORM_WITHOUT_GAIN, is_among
+from lmd.layers.attention.families import (
+    GAIN_FROM_ONE,
+    HALVES,
+    NEIGHBOURS,
+    NORM_BEHIND_TURN,
+    NORM_WITHOUT_GAIN,
+    NORM_WITHOUT_SHIFT,
+    is_among,
+)
+from lmd.layers.attention.positions import said_of_layer
 from lmd.layers.attention.settings import Settings
 from lmd.layers.gain import adds_one, centres
 from lmd.layers.registry import join
@@ -22,8 +32,6 @@ _NAMES = {
     )
     for role, letters in (("query", "q|qk"), ("key", "k|qk"), ("value", "v"))
 }
-_WITHOUT_SHIFT = frozenset({"cohere", "stablelm"})
-"""Families whose query and key norms take the mean out and add nothing, which a bare file does not tell."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,33 +70,61 @@ def norm_of(
     module: nn.Module, path: str, role: str, settings: Settings, heads: Heads, network: Network
 ) -> HeadNorm | None:
     """The normalisation of a module's queries, keys or values; None without one."""
-    late = is_among(settings, NORM_BEHIND_TURN)
     for name, child in module.named_children():
-        if not _NAMES[role].fullmatch(name) or isinstance(child, nn.Identity):
-            continue
-        own = join(path, name)
-        gains, shifts = (tuple(_stored(own, ending, network)) for ending in ("weight", "bias"))
-        bare = path in network.readings or own in network.readings
-        centred, known = _centred(child, settings, shifted=bool(shifts), bare=bare)
-        count, width = _size(heads, role)
-        if _unread(child, gains) or (gains and _of_head(gains, 0, width) is None):
-            return HeadNorm(behind_turn=late, reason=f"{name} has a form that is not known and is left out")
-        over_all = centred and count > 1 and bool(gains) and gains[0].shape == (count * width,)
-        reason = "" if known else "taken to leave the mean in, which nothing tells"
-        if over_all and late:
-            reason = "the mean over all heads that it takes out is left in"
-        return HeadNorm(
-            gains,
-            shifts,
-            from_one=bool(gains) and adds_one(_first(child)),
-            centred=centred and not over_all,
-            centred_over_all=over_all and not late,
-            behind_turn=late,
-            reason=reason,
-        )
-    if role != "value" and is_among(settings, NORM_WITHOUT_GAIN):
-        return HeadNorm(behind_turn=late)
+        if _NAMES[role].fullmatch(name) and not isinstance(child, nn.Identity):
+            bare = bool(network.readings)
+            return _read(child, join(path, name), _size(heads, role), settings, network, bare=bare)
+    if role != "value" and network.readings and _nothing_stored(settings):
+        return HeadNorm(behind_turn=is_among(settings, NORM_BEHIND_TURN))
     return None
+
+
+def _read(
+    child: nn.Module, path: str, size: tuple[int, int], settings: Settings, network: Network, *, bare: bool
+) -> HeadNorm:
+    """What a norm of so many heads, so wide, does; ``bare`` if only its tensors are there."""
+    late = is_among(settings, NORM_BEHIND_TURN)
+    gains, shifts = (tuple(_stored(path, ending, network)) for ending in ("weight", "bias"))
+    if _unread(child, gains) or (gains and _of_head(gains, 0, size[1]) is None):
+        name = path.rpartition(".")[2]
+        return HeadNorm(behind_turn=late, reason=f"{name} has a form that is not known and is left out")
+    centred, from_one, reason = (_by_name if bare else _by_asking)(child, settings, shifted=bool(shifts))
+    over_all = centred and size[0] > 1 and bool(gains) and gains[0].shape == (prod(size),)
+    if over_all and late:
+        reason = "the mean over all heads that it takes out is left in"
+    return HeadNorm(
+        gains,
+        shifts,
+        from_one=from_one and bool(gains),
+        centred=centred and not over_all,
+        centred_over_all=over_all and not late,
+        behind_turn=late,
+        reason=reason,
+    )
+
+
+def _by_asking(child: nn.Module, _: Settings, *, shifted: bool) -> tuple[bool, bool, str]:
+    """Whether the mean is taken out, whether 1 is added to the gain, and what of this is not known."""
+    norm = _first(child)
+    if (centred := centres(norm)) is None:
+        centred = shifted or "layernorm" in type(child).__name__.lower()
+    return centred, adds_one(norm), ""
+
+
+def _by_name(_: nn.Module, settings: Settings, *, shifted: bool) -> tuple[bool, bool, str]:
+    """The same of the tensors alone: a shift is for norms that take the mean out, the rest is in no file."""
+    known = is_among(settings, HALVES | NEIGHBOURS)
+    centred = shifted or is_among(settings, NORM_WITHOUT_SHIFT)
+    guessed = "" if known else "gain taken as it is stored" + ("" if centred else ", and the mean left in")
+    return centred, is_among(settings, GAIN_FROM_ONE), guessed
+
+
+def _nothing_stored(settings: Settings) -> bool:
+    return (
+        is_among(settings, NORM_WITHOUT_GAIN)
+        and settings.value("use_qk_norm") is not False
+        and said_of_layer(settings, "no_rope_layers") is not False
+    )
 
 
 def is_norm_of_heads(name: str) -> bool:
@@ -137,14 +173,3 @@ def _first(child: nn.Module) -> nn.Module:
     while not list(child.parameters(recurse=False)) and (inner := next(child.children(), None)) is not None:
         child = inner
     return child
-
-
-def _centred(child: nn.Module, settings: Settings, *, shifted: bool, bare: bool) -> tuple[bool, bool]:
-    """Whether the mean is taken out, and whether that is known."""
-    if not bare:
-        asked = centres(_first(child))
-        return (asked, True) if asked is not None else ("layernorm" in type(child).__name__.lower(), True)
-    # a bare file tells the two apart by the shift that only one of them has
-    if shifted or is_among(settings, _WITHOUT_SHIFT):
-        return True, True
-    return False, is_among(settings, HALVES | NEIGHBOURS)

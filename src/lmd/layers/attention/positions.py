@@ -23,7 +23,7 @@ from lmd.linalg.rotary import attention_factor, rotary_frequencies
 from lmd.sources.loaders import Loader
 from lmd.sources.network import Network
 
-__all__ = ["Rotary", "rotary_of"]
+__all__ = ["Rotary", "rotary_of", "said_of_layer"]
 
 _PICTURES = ("image", "pixtral", "vision", "vit")
 """Families whose positions lie in a plane."""
@@ -94,7 +94,7 @@ def _applies(settings: Settings) -> bool:
     return (
         not switched_off
         and not other
-        and all(_of_this_layer(settings, name) is not False for name in ("no_rope_layers", "layer_rope_theta"))
+        and all(said_of_layer(settings, name) is not False for name in ("no_rope_layers", "layer_rope_theta"))
         and not _sees_everything_unturned(settings)
         and not any(word in settings.path.lower() for word in _CROSS)
     )
@@ -175,7 +175,7 @@ def _layer_type(settings: Settings) -> str:
     return ""
 
 
-def _of_this_layer(settings: Settings, name: str) -> bool | None:
+def said_of_layer(settings: Settings, name: str) -> bool | None:
     """Whether a list with something for each layer has a number other than 0 for this one."""
     index, numbers = _index(settings), settings.value(name)
     if isinstance(numbers, list | tuple) and index is not None and index < len(numbers):

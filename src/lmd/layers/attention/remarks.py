@@ -7,6 +7,7 @@ from torch import nn
 from lmd.layers.attention.children import projections_below
 from lmd.layers.attention.norms import HeadNorm, is_norm_of_heads
 from lmd.layers.attention.positions import Rotary
+from lmd.sources.network import Network
 from lmd.sources.wishes import Wishes
 
 __all__ = ["about_query_key", "about_value_output", "left_out"]
@@ -54,14 +55,19 @@ def about_value_output(
     return "; ".join(filter(None, (*texts, left_out)))
 
 
-def left_out(module: nn.Module) -> str:
+def left_out(module: nn.Module, path: str, network: Network) -> str:
     """Which children and parameters of an attention layer are neither projections nor norms of its heads, in words."""
-    places = {path for path, _ in projections_below(module).values()}
+    places = {place for place, _ in projections_below(module).values()}
     inside = next((name for name in ("self", "attention") if any(p.startswith(f"{name}.") for p in places)), "")
     owner = module._modules.get(inside) or module
-    taken = {path.removeprefix(f"{inside}.").partition(".")[0] for path in places}
+    taken = {place.removeprefix(f"{inside}.").partition(".")[0] for place in places}
     names = [name for name, child in owner.named_children() if name not in taken and _matters(name, child)]
     names += [name for name, _ in owner.named_parameters(recurse=False)]
+    if network.readings:
+        # a tree built from a file has modules for those of its tensors only that make one
+        start = "".join(f"{part}." for part in (path, inside) if part)
+        own = (name.removeprefix(start) for name in network.loaders if name.startswith(start))
+        names += [name for name in own if "." not in name and name not in names]
     if "logit_scale" in names:
         # as in the second Swin Transformer
         return f"{', '.join(names)} of the layer left out, and the lengths by which it divides each query and key"
