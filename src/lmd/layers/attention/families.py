@@ -68,7 +68,7 @@ NO_TURN_WITHOUT_WINDOW = frozenset(
     {"afmoe", "cohere2", "cohere2moe", "exaone4", "exaone45", "exaonemoe", "flint", "kolibri1"}
 )
 """They turn in the layers that look at a window only."""
-TURNS_INPUTS = frozenset({"wav2vec2bert", "wav2vec2conformer"})
+TURNS_INPUTS = frozenset({"seamlessm4t", "wav2vec2bert", "wav2vec2conformer"})
 """They turn what comes into the projections of query and key, not what comes out."""
 
 _PART_OF_A_MODEL = re.compile(
