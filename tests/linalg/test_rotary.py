@@ -5,11 +5,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmd.linalg.rotary import rotary_frequencies, rotated
+from lmd.linalg.rotary import attention_factor, rotary_frequencies, rotated
 
 TYPES = [
     {"rope_type": "default"},
     {"rope_type": "linear", "factor": 4.0},
+    {"rope_type": "dynamic", "factor": 4.0},
+    {"rope_type": "proportional", "partial_rotary_factor": 0.25},
     {
         "rope_type": "llama3",
         "factor": 8.0,
@@ -26,6 +28,14 @@ TYPES = [
         "long_factor": [2.0] * 16,
         "original_max_position_embeddings": 64,
     },
+    {
+        "rope_type": "yarn",
+        "factor": 4.0,
+        "mscale": 1.0,
+        "mscale_all_dim": 0.5,
+        "original_max_position_embeddings": 64,
+    },
+    {"rope_type": "yarn", "factor": 4.0, "attention_factor": 1.5, "original_max_position_embeddings": 64},
 ]
 
 
@@ -40,10 +50,19 @@ def test_frequencies_are_the_librarys(scaling: dict[str, object]) -> None:
         max_position_embeddings=256,
         rope_parameters={"rope_theta": 1000.0, **scaling},
     )
-    theirs = LlamaRotaryEmbedding(config).inv_freq
+    library = LlamaRotaryEmbedding(config)
+    theirs = library.inv_freq
     ours = torch.tensor(rotary_frequencies(32, 1000.0, scaling))
     # the library computes in float32
     torch.testing.assert_close(ours, theirs, rtol=2e-6, atol=0.0)
+    assert attention_factor(scaling) == pytest.approx(library.attention_scaling, rel=1e-12)
+
+
+def test_a_stretch_that_is_not_said_is_that_of_the_lengths() -> None:
+    lengths = {"original_max_position_embeddings": 64, "max_position_embeddings": 256}
+    for kind in ("yarn", "longrope"):
+        said = {"rope_type": kind, "factor": 4.0, **lengths}
+        assert attention_factor({**said, "factor": None}) == attention_factor(said) > 1.0
 
 
 def test_an_unknown_type_is_refused() -> None:

@@ -1,14 +1,14 @@
 """Rotary positions: pairs of coordinates turned by an angle that grows with the position."""
 
 from collections.abc import Mapping
-from math import ceil, floor, log, pi
+from math import ceil, floor, log, pi, sqrt
 from typing import Any
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-__all__ = ["rotary_frequencies", "rotated"]
+__all__ = ["attention_factor", "rotary_frequencies", "rotated"]
 
 
 def rotary_frequencies(width: int, base: float, scaling: Mapping[str, Any] | None = None) -> tuple[float, ...]:
@@ -17,8 +17,8 @@ def rotary_frequencies(width: int, base: float, scaling: Mapping[str, Any] | Non
     Args:
         width: number of coordinates that turn.
         base: the longest wavelength over 2 pi.
-        scaling: ``rope_type`` (default, linear, dynamic, llama3, yarn, longrope) and its numbers, as config.json has
-            them; for sequences within the length the model was trained on.
+        scaling: ``rope_type`` (default, linear, dynamic, llama3, yarn, longrope, proportional) and its numbers, as
+            config.json has them; for sequences within the length the model was trained on.
 
     Raises:
         KeyError: a number that the type needs is missing.
@@ -33,7 +33,8 @@ def rotary_frequencies(width: int, base: float, scaling: Mapping[str, Any] | Non
     scaling = scaling or {}
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     plain = [base ** (-2 * i / width) for i in range(width // 2)]
-    if kind in ("default", "dynamic", None):
+    # what pictures and films add to a position is 0 for text
+    if kind in ("default", "dynamic", "mrope", None):
         return tuple(plain)
     if kind == "linear":
         return tuple(f / scaling["factor"] for f in plain)
@@ -43,7 +44,45 @@ def rotary_frequencies(width: int, base: float, scaling: Mapping[str, Any] | Non
         return tuple(_yarn(i, f, width, base, scaling) for i, f in enumerate(plain))
     if kind in ("longrope", "su"):
         return tuple(f / factor for f, factor in zip(plain, scaling["short_factor"], strict=True))
+    if kind == "proportional":
+        turning = int(scaling.get("partial_rotary_factor", 1.0) * width // 2)
+        return tuple(f / scaling.get("factor", 1.0) if i < turning else 0.0 for i, f in enumerate(plain))
     raise ValueError(f"rotary positions of type {kind!r} are not known")
+
+
+def attention_factor(scaling: Mapping[str, Any]) -> float:
+    """What the turned coordinates of queries and keys are multiplied by: 1 but for yarn and longrope.
+
+    Raises:
+        KeyError: a number that the type needs is missing.
+
+    References:
+        Peng et al. 2023, 3.4 (yarn); Ding et al. 2024 (longrope).
+
+    >>> round(attention_factor({"rope_type": "yarn", "factor": 32.0}), 4)
+    1.3466
+    """
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if kind not in ("yarn", "longrope", "su"):
+        return 1.0
+    if (said := scaling.get("attention_factor")) is not None:
+        return float(said)
+    stretch = _stretch(scaling)
+    if kind == "yarn":
+        part, whole = scaling.get("mscale"), scaling.get("mscale_all_dim")
+        return _temper(stretch, part) / _temper(stretch, whole) if part and whole else _temper(stretch)
+    return sqrt(1 + log(stretch) / log(scaling["original_max_position_embeddings"])) if stretch > 1 else 1.0
+
+
+def _stretch(scaling: Mapping[str, Any]) -> float:
+    """How many times longer than in training sequences may become."""
+    if scaling.get("factor") is not None:
+        return float(scaling["factor"])
+    return float(scaling["max_position_embeddings"] / scaling["original_max_position_embeddings"])
+
+
+def _temper(stretch: float, strength: float = 1.0) -> float:
+    return 0.1 * strength * log(stretch) + 1.0 if stretch > 1 else 1.0
 
 
 def _llama3(frequency: float, scaling: Mapping[str, Any]) -> float:
@@ -65,7 +104,7 @@ def _yarn(index: int, frequency: float, width: int, base: float, scaling: Mappin
         low, high = floor(low), ceil(high)
     low, high = max(low, 0), min(high, width - 1)
     share = min(max((index - low) / ((high - low) or 0.001), 0.0), 1.0)
-    return frequency * (1 - share + share / scaling["factor"])
+    return frequency * (1 - share + share / _stretch(scaling))
 
 
 def rotated(

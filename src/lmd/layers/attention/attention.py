@@ -12,6 +12,7 @@ from lmd.layers.attention.layouts import layout_of
 from lmd.layers.attention.norms import norm_of
 from lmd.layers.attention.positions import rotary_of
 from lmd.layers.attention.projection import Projection, Strips
+from lmd.layers.attention.remarks import left_out
 from lmd.layers.attention.settings import settings_of
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import claims, join, register
@@ -35,7 +36,9 @@ def attention_by_structure(module: nn.Module, path: str, network: Network) -> It
     if heads is None or not network.wishes.parts:
         return
     rotary = rotary_of(module, path, settings, heads, network)
-    query_norm, key_norm = (norm_of(module, path, role, settings, heads, network) for role in ("query", "key"))
+    query_norm, key_norm, value_norm = (
+        norm_of(module, path, role, settings, heads, network) for role in ("query", "key", "value")
+    )
     attention = Attention(
         path=path,
         query=by_kind["query"],
@@ -44,7 +47,8 @@ def attention_by_structure(module: nn.Module, path: str, network: Network) -> It
         output=by_kind.get("attention_output"),
         heads=heads,
         rotary=rotary,
-        norms=(query_norm, key_norm),
+        norms=(query_norm, key_norm, value_norm),
+        left_out=left_out(module, path, network),
     )
     yield from circuits(attention, network.wishes)
 
@@ -70,7 +74,8 @@ def multihead_attention(module: nn.MultiheadAttention, path: str, network: Netwo
             yield projection.part(head, width, fold_bias=network.wishes.fold_bias)
     query, key, value, output = projections
     heads = Heads(count, count, width, width)
-    yield from circuits(Attention(path, query, key, value, output, heads), network.wishes)
+    missing = "bias_k, bias_v of the layer left out" if module.bias_k is not None else ""
+    yield from circuits(Attention(path, query, key, value, output, heads, left_out=missing), network.wishes)
 
 
 def _rows(projections: list[Projection], network: Network, note: str) -> Iterator[LayerMatrix]:
