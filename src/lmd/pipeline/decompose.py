@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lmd.activations.activations import Activations, capture
-from lmd.activations.input_sizes import input_sizes
+from lmd.activations.input_sizes import sized
 from lmd.atlas.atlas import Atlas, layer_file
 from lmd.atlas.folder import read_record, write_tensors
 from lmd.atlas.layer_record import LayerRecord, Stored
@@ -97,8 +97,9 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
     folder = checked_folder(out, resume=resume, force=force)
     network = open_network(model, kinds=chosen.kinds, builder=builder)
-    sizes = input_sizes(network, data, chosen.input_shape) if chosen.parts or chosen.input_shape else {}
-    network = replace(network, name=name or network.name, wishes=chosen.wishes, input_sizes=sizes)
+    if chosen.parts or chosen.input_shape is not None:
+        network = sized(network, data, chosen.input_shape)
+    network = replace(network, name=name or network.name, wishes=chosen.wishes)
     found, other = against_base(walk(network), network, base)
     layers = _selected(found.layers, chosen.layers)
     seen = _activations(network, layers, data, labels)
