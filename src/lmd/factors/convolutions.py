@@ -100,7 +100,7 @@ def _tell(name: str, text: str) -> None:
 
 
 def dense_bound(layer: ConvolutionOperator, factors: Factors) -> tuple[float, str]:
-    """An upper bound of the norm of an operator all of whose values are known, and how it was found: by them if lower."""
+    """An upper bound of the norm of an operator all of whose values are known, and how it was found."""
     kernel, scale = scaled_kernel(layer)
     bound = _norm_bound(layer, kernel)
     assert factors.spectrum is not None
