@@ -21,7 +21,7 @@ from lmd.linalg.singular.spectrum import lapack_error
 from lmd.linalg.singular.triples import Triples, orthogonality_defect, spectral_norm
 from lmd.linalg.threads import torch_threads
 
-__all__ = ["dense_bound", "fits_dense", "operator_factors", "scaled_kernel", "symbol_factors"]
+__all__ = ["dense_bound", "fits_dense", "operator_bound", "operator_factors", "scaled_kernel", "symbol_factors"]
 
 _DENSE_SIDE, _DENSE_ELEMENTS = 512, 1 << 23
 _TRIPLES, _MOST_TRIPLES = 6, 64
@@ -101,12 +101,17 @@ def _tell(name: str, text: str) -> None:
 
 def dense_bound(layer: ConvolutionOperator, factors: Factors) -> tuple[float, str]:
     """An upper bound of the norm of an operator all of whose values are known, and how it was found."""
-    kernel, scale = scaled_kernel(layer)
-    bound = _norm_bound(layer, kernel)
     assert factors.spectrum is not None
     assert factors.spectrum_error is not None
     largest = factors.spectrum[0].item() + _MARGIN * factors.spectrum_error[0].item()
-    return min((bound.value / scale, bound.method), (largest, "matrix"))
+    return min(operator_bound(layer), (largest, "matrix"))
+
+
+def operator_bound(layer: ConvolutionOperator) -> tuple[float, str]:
+    """An upper bound of the norm of an operator by its symbol alone, and how it was found."""
+    kernel, scale = scaled_kernel(layer)
+    bound = _norm_bound(layer, kernel)
+    return bound.value / scale, bound.method
 
 
 def _norm_bound(layer: ConvolutionOperator, kernel: Tensor) -> NormBound:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from math import sqrt
 
-from lmd.factors.convolutions import scaled_kernel
+from lmd.factors.convolutions import operator_bound, scaled_kernel
 from lmd.factors.factors import Factors
-from lmd.findings.analysis import Finding, InapplicableError, analysis
+from lmd.findings.analysis import Finding, analysis
 from lmd.findings.measure import leading_value
 from lmd.findings.quantity import Measured, quantity
 from lmd.layers.convolutions.convolution_maps import ConvolutionOperator
@@ -55,9 +55,9 @@ def operator_norm(layer: ConvolutionOperator, factors: Factors) -> OperatorNorm:
     whose symbol is flat.
     """
     kernel, scale = scaled_kernel(layer)
-    upper, found = factors.norm_bound, leading_value(factors)
+    found, upper, method = leading_value(factors), factors.norm_bound, factors.norm_method
     if upper is None:
-        raise InapplicableError("no bound from above came with the factors")
+        upper, method = operator_bound(layer)
     # U, S and Vh carry rounding, which could lift the value over the norm
     rounding = factors.orthogonality_defect + _ALLOWANCE * sqrt(max(layer.shape))
     lower = found / (1 + rounding) - _ALLOWANCE * found
@@ -66,7 +66,7 @@ def operator_norm(layer: ConvolutionOperator, factors: Factors) -> OperatorNorm:
     return OperatorNorm(
         layer=factors.layer,
         operator_norm_lower=Measured(lower, random, None, "lower"),
-        operator_norm_upper=Measured(upper, random, None, "upper", _METHODS[factors.norm_method]),
+        operator_norm_upper=Measured(upper, random, None, "upper", _METHODS[method]),
         operator_norm_ratio=Measured(ratio, None, None, "upper", _ratio_reason(ratio)),
     )
 
