@@ -90,7 +90,7 @@ def checked(network: nn.Module) -> float:
     from lmd.sources.torch_module import from_module
 
     paths = [path for path, module in network.named_modules() if isinstance(module, nn.Conv2d)]
-    opened = replace(from_module(network), input_sizes=dict.fromkeys(paths, (_DENSE_SIZE,) * 2))
+    opened = replace(from_module(network), input_sizes=dict.fromkeys(paths, ((_DENSE_SIZE,) * 2,)))
     worst = 0.0
     for layer in walk(opened).layers:
         if isinstance(layer, ConvolutionOperator) and min(layer.shape) > 2 * _DENSE_SIZE**2:

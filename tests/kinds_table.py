@@ -3,14 +3,14 @@
 import inspect
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from safetensors.torch import save_file
 
-from lmd.activations.input_sizes import input_sizes
+from lmd.activations.input_sizes import sized
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import Kind, kind_of, registered, remaining
 from lmd.layers.walk import walk
@@ -54,8 +54,7 @@ def _place(function: Kind) -> tuple[str, int]:
 
 def _networks() -> Iterator[Network]:
     for example in KINDS:
-        sizes = input_sizes(from_module(example.module), None, example.input_shape)
-        yield replace(from_module(example.module), input_sizes=sizes)
+        yield sized(from_module(example.module), None, example.input_shape)
     with TemporaryDirectory() as folder:
         factors = {"fc.lora_A.weight": torch.ones(2, 6), "fc.lora_B.weight": torch.ones(4, 2)}
         save_file(factors, f"{folder}/adapter_model.safetensors")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lmd.activations.input_sizes import input_sizes
+from lmd.activations.input_sizes import sized
 from lmd.engines.local import Engine
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import Analysis, NotApplicable, run
@@ -84,7 +84,7 @@ def layers_of(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> 
 
 def _network(module: nn.Module, input_shape: tuple[int, ...] | None) -> Network:
     network = from_module(module)
-    return network if input_shape is None else replace(network, input_sizes=input_sizes(network, None, input_shape))
+    return network if input_shape is None else sized(network, None, input_shape)
 
 
 def check_kind(example: Example) -> None:

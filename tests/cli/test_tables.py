@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from lmd.cli.plain import plain
 from lmd.cli.progress import layer_progress
-from lmd.cli.tables import coverage_line
+from lmd.cli.tables import atlas_table, coverage_line
+from lmd.pipeline.decompose import decompose
 from tests.cli.conftest import Lmd
 
 
@@ -43,3 +45,32 @@ def test_every_layer_and_tensor_has_its_line(lmd: Lmd, files: Path) -> None:
     assert "2 decomposed, 2 vector" in table
     seen = lmd("inspect", "ok.pt").stdout
     assert all(name in seen for name in ("0.weight", "0.bias", "2.weight", "2.bias"))
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.out = nn.Linear(4 * 36, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.conv(x).flatten(1))
+
+
+def test_the_bracket_of_an_operator_is_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    atlas = decompose(Net(), input_shape=(3, 6, 6))
+    atlas_table(atlas)
+    lines = capsys.readouterr().out.splitlines()
+    assert "operator norm" in lines[1]
+    found = atlas.layer("conv.operator").entry["findings"]
+    lower, upper = (float(word) for word in lines[2].rpartition("[")[2].rstrip("] ").split(", "))
+    assert lower <= found["operator_norm_lower"]["value"] <= found["operator_norm_upper"]["value"] <= upper
+    assert upper <= 1.001 * lower
+    assert lines[3].rstrip().endswith("-")
+
+
+def test_a_shape_that_does_not_fit_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    atlas_table(decompose(Net(), input_shape=(3, 7, 7)))
+    shown = capsys.readouterr().out
+    assert shown.count("no operator: the forward pass failed with RuntimeError: mat1 and mat2") == 1
+    assert "operator norm" not in shown

@@ -65,9 +65,31 @@ def test_an_operator_is_kept_with_the_values_that_are_known(tmp_path):
     assert "only the leading" in found["nuclear_norm"]["reason"]
     loaded = Atlas.load(atlas.save(tmp_path / "atlas"))
     assert len(list(loaded.findings())) == len(list(atlas.findings()))
-    assert loaded.factors("operator").errors(1).direction == "upper"
+    errors = loaded.factors("operator").errors(1)
+    assert errors.direction == "upper"
+    # what is left is no larger than the whole
+    assert errors.spectral == loaded.factors("operator").norm_bound < errors.frobenius
+    assert errors.spectral == found["operator_norm_upper"]["value"]
     assert loaded.factors("symbol").errors(3).direction == "exact"
     assert loaded.factors("symbol").groups == 256
+
+
+def test_an_operator_with_all_its_values_has_no_bracket_to_speak_of():
+    torch.manual_seed(0)
+    found = decompose(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"), input_shape=(3, 9, 9)).layer("operator")
+    assert found.entry["method"] in ("gram", "lapack")
+    assert 1 <= found.entry["findings"]["operator_norm_ratio"]["value"] < 1 + 1e-9
+    assert "whole matrix" in found.entry["findings"]["operator_norm_upper"]["reason"]
+
+
+def test_long_work_tells_how_far_it_got():
+    said = []
+    model = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1))
+    decompose(model, input_shape=(4, 24, 24), progress=lambda *words: said.append(words))
+    assert said[0] == (1, 3, "0")
+    assert said[1] == (1, 3, "0.operator: bound of the norm")
+    assert any("passes, residual" in text for done, total, text in said if (done, total) == (1, 3))
+    assert said[-1] == (3, 3, "0.symbol")
 
 
 def test_a_zero_convolution_has_reasons():

@@ -8,8 +8,10 @@ import torch
 from safetensors.torch import save_model
 from torch import nn
 
+from lmd.activations.input_sizes import sized
 from lmd.factors.svd import factors_of
 from lmd.layers.walk import walk
+from lmd.pipeline.decompose import decompose
 from lmd.sources.open_network import open_network
 from lmd.sources.torch_module import from_module
 from lmd.sources.wishes import Wishes
@@ -47,6 +49,49 @@ def test_a_batch_norm_behind_a_convolution(groups):
     assert torch.allclose((x.flatten(1).double() @ row.load().T).float(), linear_part(model, x).flatten(1), atol=1e-5)
     assert row.groups == groups
     assert torch.allclose(factors_of(row).spectrum, torch.linalg.svdvals(row.load()), atol=1e-12)
+
+
+CONVOLUTIONS = {
+    "plain": lambda: nn.Conv2d(4, 6, 3, stride=2, padding=1),
+    "grouped": lambda: nn.Conv2d(4, 6, 3, groups=2),
+    "transposed": lambda: nn.ConvTranspose2d(4, 6, 3, stride=2),
+    "transposed, grouped": lambda: nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2),
+    "reflected": lambda: nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("first", [False, True], ids=["behind", "before"])
+def test_operators_and_symbols_have_the_norm_too(name, first):
+    conv = CONVOLUTIONS[name]
+    model = seeded(
+        lambda: nn.Sequential(nn.BatchNorm2d(4), conv()) if first else nn.Sequential(conv(), nn.BatchNorm2d(6))
+    )
+    place = "1" if first else "0"
+    network = sized(from_module(model), None, (4, 5, 6))
+    rows = folded(network)
+    x = data(2, 4, 5, 6)
+    own = linear_part(model, x)
+    operator = rows[f"{place}.operator"]
+    assert torch.allclose((x.flatten(1).double() @ operator.load().T).float(), own.flatten(1), atol=1e-5)
+    assert f"folded in from {'before' if first else 'behind'}" in operator.note
+    assert operator.view_of == place
+    assert torch.equal(pickle.loads(pickle.dumps(operator)).load(), operator.load())
+    symbol = rows[f"{place}.symbol"]
+    assert "folded in" in symbol.note
+    assert torch.equal(symbol.kernel(), operator.kernel())
+
+
+def test_the_bracket_is_that_of_the_folded_kernel():
+    model = seeded(lambda: nn.Sequential(nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6)))
+    plain, scaled = (
+        decompose(model, input_shape=(4, 20, 20), fold_norm=fold).layer("0.operator") for fold in (False, True)
+    )
+    norm = torch.linalg.matrix_norm(folded(sized(from_module(model), None, (4, 20, 20)))["0.operator"].load(), 2).item()
+    found = scaled.entry["findings"]
+    assert found["operator_norm_lower"]["value"] == pytest.approx(norm, rel=1e-9)
+    assert found["operator_norm_lower"]["value"] <= norm * (1 + 1e-12) <= found["operator_norm_upper"]["value"]
+    assert plain.entry["findings"]["operator_norm_lower"]["value"] != pytest.approx(norm, rel=1e-3)
 
 
 def test_a_batch_norm_before_a_grouped_convolution():

@@ -1,5 +1,6 @@
 """Convolutions as maps: transposes, norms and bounds against the dense matrix, on random geometries of every kind."""
 
+from dataclasses import replace
 from math import prod
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from lmd.linalg.convolutions.convolution import Convolution
 from lmd.linalg.convolutions.convolution_bound import norm_bound
-from lmd.linalg.convolutions.padding import pad, pad_adjoint, padding_norm
+from lmd.linalg.convolutions.padding import pad, pad_adjoint, padded_size, padding_norm
 from lmd.linalg.convolutions.symbol import torus_spectrum
 
 MODES = ("zeros", "circular", "reflect", "replicate")
@@ -108,6 +109,29 @@ def test_circular_padding_is_bounded_exactly():
     kernel = torch.randn(geometry.kernel_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     norm = torch.linalg.matrix_norm(geometry.matrix(kernel, (6, 5)), 2).item()
     assert norm_bound(geometry, kernel, (6, 5)).value == pytest.approx(norm, rel=1e-12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(cases(modes=("reflect", "replicate", "circular")))
+def test_borders_are_never_worse_than_the_norm_of_the_padding_map(case):
+    geometry, size, kernel = unpacked(case)
+    if geometry.transposed:
+        return
+    norm = torch.linalg.matrix_norm(geometry.matrix(kernel, size), 2).item()
+    bound = norm_bound(geometry, kernel, size)
+    unpadded = replace(geometry, pads=((0, 0),) * geometry.dimensions, mode="zeros")
+    inner = norm_bound(unpadded, kernel, padded_size(size, geometry.pads))
+    assert norm * (1 - 1e-14) <= bound.value
+    assert bound.value <= inner.value * padding_norm(size, geometry.pads, geometry.mode) * (1 + 1e-12)
+
+
+def test_a_bound_says_where_the_symbol_is_largest():
+    geometry = Convolution((1, 1), (2,), (1,), (3,), ((3, 3),))
+    kernel = torch.tensor([[[1.0, -1.0]]], dtype=torch.float64)
+    for budget in (1e12, 2e3):
+        (turn,) = norm_bound(geometry, kernel, (40,), budget=budget).turns
+        # alternating three positions apart
+        assert 2 * abs(torch.sin(torch.tensor(3 * torch.pi * turn)).item()) == pytest.approx(2, rel=0.01)
 
 
 def test_cheaper_bounds_say_what_they_are_and_are_not_much_worse():

@@ -80,3 +80,19 @@ def test_the_work_is_bounded():
 def test_a_map_too_small_for_the_bases_is_refused():
     with pytest.raises(ValueError, match="bases of 18 vectors do not fit"):
         lanczos_triples(as_map(torch.eye(8, dtype=torch.float64)), 2, torch.Generator())
+
+
+def test_a_guess_saves_work_and_hides_nothing():
+    A = with_values(400, 300, torch.linspace(1.0, 0.9, 300).tolist())
+    S = torch.linalg.svdvals(A)
+    right = torch.linalg.svd(A)[2]
+    work = {}
+    # the second guess is all of what is wanted, the third has nothing of it
+    for name, guess in (("none", None), ("good", right[:2]), ("bad", right[200:202])):
+        said = []
+        found = lanczos_triples(
+            as_map(A), 2, torch.Generator().manual_seed(0), block=2, tolerance=1e-6, start=guess, told=said.append
+        )
+        assert (found.S - S[:2]).abs().max() <= 1e-9
+        work[name] = int(said[-1].split()[0])
+    assert work["good"] < work["none"]

@@ -47,12 +47,12 @@ def test_an_output_of_another_size_than_the_settings_say_gives_no_operator() -> 
     assert "another size" in rows[0].entry["note"]
 
 
-def test_operators_and_symbols_say_that_nothing_is_folded() -> None:
+def test_operators_and_symbols_say_what_is_folded() -> None:
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)).eval()
     kernel, *views, _ = decompose(model, vectors=0, fold_norm=True, input_shape=(2, 6, 6)).layers
     assert "folded in" in kernel.entry["note"]
     assert [row.entry["kind"] for row in views] == ["conv_operator", "conv_symbol"]
-    assert all("no normalisation folded" in row.entry["note"] for row in views)
+    assert all("gain of 1, folded in from behind" in row.entry["note"] for row in views)
 
 
 def test_equal_singular_values_are_all_found() -> None:

@@ -33,3 +33,17 @@ def test_headlines_follow_the_document():
 
 def test_no_layer_makes_no_claim():
     assert [number for number, _, _ in headlines(empty()[0])] == ["0"]
+
+
+def test_a_whole_input_says_more_than_a_patch():
+    document = digits()[0]
+    kernel = {**document["layers"][0], "name": "conv", "kind": "kernel_matrix", "view_of": None}
+    numbers = {"operator_norm_lower": 81.2, "operator_norm_upper": 82.5}
+    findings = {key: {"value": value, "baseline": 2.0} for key, value in numbers.items()}
+    operator = {"name": "conv.operator", "kind": "conv_operator", "view_of": "conv", "findings": findings}
+    other = {**operator, "name": "conv.operator.4x4", "findings": {k: {**v, "value": 3.0} for k, v in findings.items()}}
+    said = headlines(document | {"layers": [kernel, operator, other]})
+    number, label, beside = next(line for line in said if "stretches" in line[1])
+    assert number.startswith("81.2")
+    assert "conv stretches a whole input, and no input more than 82.5" in label
+    assert "a random kernel like it: 2" in beside

@@ -3,98 +3,167 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import UninitializedParameter, is_lazy
 
+from lmd.activations.examples import Call, InputShape, Shaped, shaped_inputs
 from lmd.layers.convolutions.convolution_maps import geometry_of
 from lmd.sources.faults import FOREIGN_FAULTS
 from lmd.sources.network import Network
 
-__all__ = ["input_sizes"]
-
-Sizes = dict[str, tuple[int, ...]]
+__all__ = ["InputSizes", "input_sizes", "sized"]
 
 _FAILURES = (*FOREIGN_FAULTS, copy.Error)
 """What a forward pass on something that a network was not made for can raise."""
 _SMALL = 5_000_000
 """Parameters."""
+_LONGEST = 200
+"""Characters of what a network says when it fails."""
+
+_BARE = (
+    "a bare checkpoint tells neither the order of its layers nor their strides and paddings, so that it cannot be run "
+    "on the size of an input; pass the module itself, or --builder FILE.py:FUNCTION that returns it"
+)
+_UNTOLD = "it needs the size of the input: data, or --input-shape for a network that can be called"
+_IDLE = "the layer was not called on this input"
+_ODD = "it gave another size than its settings say"
 
 
-def input_sizes(network: Network, data: Tensor | None = None, input_shape: Sequence[int] | None = None) -> Sizes:
-    """Spatial size of the input of every convolution, by the path of its module; of the first call, if there are more.
+@dataclass(frozen=True, slots=True)
+class InputSizes:
+    """What comes into the convolutions of a network.
+
+    Attributes:
+        sizes: path of a module to the spatial sizes of its inputs, each once, in the order of the calls.
+        reasons: path of a convolution to why there is no size.
+    """
+
+    sizes: Mapping[str, tuple[tuple[int, ...], ...]]
+    reasons: Mapping[str, str]
+
+
+def sized(network: Network, data: Tensor | None = None, input_shape: InputShape | None = None) -> Network:
+    """The network, with what is found about the sizes of its convolutions' inputs; see ``input_sizes``."""
+    found = input_sizes(network, data, input_shape)
+    return replace(network, input_sizes=found.sizes, unsized=found.reasons)
+
+
+def input_sizes(network: Network, data: Tensor | None = None, input_shape: InputShape | None = None) -> InputSizes:
+    """Spatial sizes of the inputs of every convolution, by the path of its module.
 
     A copy of the network is run, without numbers (meta device) unless it is small; if that cannot be, the network
-    itself, on one example, in evaluation mode, its modes and hooks restored.
+    itself, on one example, in evaluation mode, its modes and hooks restored. Inputs that an embedding looks up are
+    whole numbers, and so are all of them if nothing else runs.
 
     Args:
         network: what to run.
         data: examples, of which the first is taken.
-        input_shape: shape of one example, without the batch axis, where no data are given. Without either: what the
-            network's own configuration tells of the pictures it takes.
-
-    Returns:
-        Nothing for convolutions that are not called, or if the network has none.
+        input_shape: shapes of the inputs of one example, where no data are given, see ``shaped_inputs``. Without
+            either: what the network's own configuration tells of the pictures it takes.
 
     Raises:
-        ValueError: ``input_shape`` was given, and the network cannot be run on it.
+        ValueError: ``input_shape`` is no shape.
     """
+    inputs = None if input_shape is None else shaped_inputs(input_shape)
     convolutions = [(network.names.get(p, p), m) for p, m in network.skeleton.named_modules() if isinstance(m, _ConvNd)]
-    if input_shape is not None:
-        return _from_shape(network, convolutions, input_shape)
     if not convolutions:
-        return {}
-    if data is not None and network.runs:
-        return _run(network, convolutions, _Call(data[:1]))[0]
-    shape = _declared_shape(network)
-    if shape is None or network.readings:
-        return {}
-    return _run(network, convolutions, _Call(torch.empty(1, *shape, device="meta"), "pixel_values"))[0]
+        return InputSizes({}, {})
+    seen = _Seen([path for path, _ in convolutions])
+    if inputs is None and data is not None and network.runs:
+        fault = _run(network, convolutions, Call([data[:1]]), seen)
+        return seen.found(_failed(fault))
+    if network.readings or not (network.runs or _config(network) is not None):
+        return seen.found(_BARE)
+    inputs = inputs or _declared_inputs(network)
+    if inputs is None:
+        return seen.found(_UNTOLD)
+    if not network.runs and len(inputs) == 1 and not inputs[0].name:
+        # the models of a library that take one input have it under a name
+        inputs = (replace(inputs[0], name=getattr(network.skeleton, "main_input_name", "pixel_values")),)
+    return seen.found(_failed(_tried(network, convolutions, inputs, seen)))
 
 
-class _Call:
-    """One example, and the name of the argument it is given as; by position if ''."""
+class _Seen:
+    """What hooks see of the convolutions of one run."""
 
-    def __init__(self, example: Tensor, argument: str = "") -> None:
-        self.example = example
-        self.argument = argument
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._sizes: dict[str, list[tuple[int, ...]]] = {path: [] for path in paths}
+        self._odd: set[str] = set()
 
-    def __call__(self, module: nn.Module, device: torch.device) -> None:
-        """Call the module on the example, as zeros if it has no numbers where they are needed."""
-        example = self.example
-        if example.is_meta and device.type != "meta":
-            example = torch.zeros(example.shape, dtype=example.dtype)
-        example = example.to(device)
-        module(**{self.argument: example}) if self.argument else module(example)
+    def clear(self) -> None:
+        """Before another try."""
+        for sizes in self._sizes.values():
+            sizes.clear()
+        self._odd.clear()
+
+    def found(self, trouble: str) -> InputSizes:
+        """Sizes and reasons; no sizes if the run as a whole did not come to its end, which ``trouble`` says."""
+        if trouble:
+            return InputSizes({}, dict.fromkeys(self._sizes, trouble))
+        sizes = {path: tuple(found) for path, found in self._sizes.items() if found}
+        reasons = {path: _ODD if path in self._odd else _IDLE for path in self._sizes if path not in sizes}
+        return InputSizes(sizes, reasons)
+
+    def hook(self, path: str) -> Callable[..., None]:
+        """A forward hook for the convolution of this path."""
+
+        def keep(module: Any, arguments: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
+            x = arguments[0] if arguments else named.get("input")
+            if not isinstance(x, Tensor) or not isinstance(answer, Tensor):
+                return
+            axes = len(module.kernel_size)
+            size = tuple(x.shape[-axes:])
+            # a size asked for in the call, or a subclass with a way of its own, is no operator that is known here
+            if tuple(answer.shape[-axes:]) != tuple(geometry_of(module).output_size(size)):
+                self._odd.add(path)
+            elif size not in self._sizes[path]:
+                self._sizes[path].append(size)
+
+        return keep
 
 
-def _from_shape(network: Network, convolutions: Sequence[tuple[str, nn.Module]], shape: Sequence[int]) -> Sizes:
-    if not all(isinstance(n, int) and n > 0 for n in shape) or not shape:
-        raise ValueError(
-            f"input_shape={tuple(shape)} must be positive numbers, the shape of one example without the batch axis: "
-            f"(3, 32, 32) or, on the command line, 3x32x32."
-        )
-    if network.readings or not (network.runs or _is_declared(network)):
-        raise ValueError(
-            f"input_shape={tuple(shape)} came for {network.name}, a bare checkpoint, which cannot be run; pass the "
-            f"module itself, or --builder FILE.py:FUNCTION that returns it."
-        )
-    types = [p.dtype for p in network.skeleton.parameters() if p.dtype.is_floating_point]
-    example = torch.empty(1, *shape, dtype=types[0] if types else torch.float32, device="meta")
-    argument = "pixel_values" if not network.runs else ""
-    found, fault = _run(network, convolutions, _Call(example, argument))
-    if fault is not None:
-        raise ValueError(
-            f"{network.name} cannot be run on one example of shape {tuple(shape)}: {type(fault).__name__}: {fault}; "
-            f"give the shape of what it takes, without the batch axis."
-        ) from fault
-    return found
+def _failed(fault: BaseException | None) -> str:
+    if fault is None:
+        return ""
+    text = " ".join(str(fault).split())
+    return f"the forward pass failed with {type(fault).__name__}: {text[:_LONGEST]}{'…' * (len(text) > _LONGEST)}"
 
 
-def _is_declared(network: Network) -> bool:
-    return _config(network) is not None
+def _tried(
+    network: Network, convolutions: Sequence[tuple[str, nn.Module]], inputs: Sequence[Shaped], seen: _Seen
+) -> BaseException | None:
+    """Run on numbers of the network's own type; on whole ones where an embedding asks for them; on whole ones alone."""
+    everything = frozenset(index for index, one in enumerate(inputs) if one.dtype is None)
+    whole: frozenset[int] = frozenset()
+    while True:
+        call = _call(inputs, whole, _own_type(network))
+        fault = _run(network, convolutions, call, seen)
+        more = whole | (everything & call.looked_up)
+        if fault is None or more == whole:
+            break
+        whole = more
+    if fault is None or whole == everything:
+        return fault
+    # what was wrong with likelier numbers says more than what is wrong with these
+    return fault if _run(network, convolutions, _call(inputs, everything, torch.int64), seen) else None
+
+
+def _call(inputs: Sequence[Shaped], whole: frozenset[int], own: torch.dtype) -> Call:
+    types = [one.dtype or (torch.int64 if i in whole else own) for i, one in enumerate(inputs)]
+    examples = [
+        torch.empty(1, *one.shape, dtype=dtype, device="meta") for one, dtype in zip(inputs, types, strict=True)
+    ]
+    return Call(examples, [one.name for one in inputs])
+
+
+def _own_type(network: Network) -> torch.dtype:
+    types = (p.dtype for p in network.skeleton.parameters() if p.dtype.is_floating_point or p.dtype.is_complex)
+    return next(types, torch.float32)
 
 
 def _config(network: Network) -> Mapping[str, Any] | None:
@@ -106,7 +175,7 @@ def _config(network: Network) -> Mapping[str, Any] | None:
     return None
 
 
-def _declared_shape(network: Network) -> tuple[int, ...] | None:
+def _declared_inputs(network: Network) -> tuple[Shaped, ...] | None:
     config = _config(network)
     if config is None:
         return None
@@ -115,35 +184,43 @@ def _declared_shape(network: Network) -> tuple[int, ...] | None:
         size = (size, size)
     if not isinstance(size, list | tuple) or len(size) != 2 or not isinstance(channels, int):
         return None
-    return (channels, *size)
+    return (Shaped((channels, *size), name="pixel_values"),)
 
 
 def _run(
-    network: Network, convolutions: Sequence[tuple[str, nn.Module]], call: _Call
-) -> tuple[Sizes, BaseException | None]:
-    """Sizes by the first run that can be made; what went wrong if none can."""
-    paths, parts = [path for path, _ in convolutions], [module for _, module in convolutions]
+    network: Network, convolutions: Sequence[tuple[str, nn.Module]], call: Call, seen: _Seen
+) -> BaseException | None:
+    """Look at the first run that can be made; what went wrong if none can."""
+    parts = [module for _, module in convolutions]
     own = next((p.device for p in network.skeleton.parameters()), torch.device("cpu"))
     fault: BaseException | None = None
     for attempt in _attempts(network):
+        seen.clear()
+        hooks = [seen.hook(path) for path, _ in convolutions]
         try:
             if attempt == "itself":
-                return _watched(network.skeleton, paths, parts, call, own), None
+                _watched(network.skeleton, list(zip(parts, hooks, strict=True)), call, own)
+                return None
             device = own if attempt == "copy" else torch.device("meta")
-            twin, modules = _twin(network.skeleton, parts, device)
+            twin, copies = _twin(network.skeleton, parts, device)
             # what the network makes on its way has no numbers either
             with device if attempt == "ghost" else nullcontext():
-                return _watched(twin, paths, modules, call, device), None
+                _watched(twin, list(zip(copies, hooks, strict=True)), call, device)
+            return None
         except _FAILURES as error:
             fault = error
-    return {}, fault
+    return fault
 
 
 def _attempts(network: Network) -> tuple[str, ...]:
     """A copy of a small network runs faster than torch's shape rules load; a large one is not copied."""
     if not network.runs:
         return ("ghost",)
-    elements = sum(tensor.numel() for tensor in network.skeleton.parameters())
+    parameters = list(network.skeleton.parameters())
+    if any(isinstance(p, UninitializedParameter) for p in parameters):
+        # a call would give it its shape, which is a change
+        return ("copy",)
+    elements = sum(tensor.numel() for tensor in parameters)
     return ("copy", "ghost", "itself") if elements <= _SMALL else ("ghost", "itself")
 
 
@@ -154,6 +231,8 @@ def _twin(module: nn.Module, parts: Sequence[nn.Module], device: torch.device) -
     """
     known: dict[int, Any] = {}
     for tensor in _tensors(module):
+        if is_lazy(tensor):
+            continue
         held = tensor.device == device
         twin = tensor.detach().clone() if held else torch.empty_like(tensor, device=device)
         known[id(tensor)] = nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
@@ -169,19 +248,17 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 
 
 def _watched(
-    module: nn.Module, paths: Sequence[str], parts: Sequence[nn.Module], call: _Call, device: torch.device
-) -> Sizes:
-    seen: Sizes = {}
-    handles = [
-        part.register_forward_hook(_keep(seen, path), with_kwargs=True) for path, part in zip(paths, parts, strict=True)
-    ]
+    module: nn.Module, hooks: Sequence[tuple[nn.Module, Callable[..., None]]], call: Call, device: torch.device
+) -> None:
+    handles = [part.register_forward_hook(hook, with_kwargs=True) for part, hook in hooks]
+    tables = (part for part in module.modules() if isinstance(part, nn.Embedding | nn.EmbeddingBag))
+    handles += [table.register_forward_pre_hook(call.watch) for table in tables]
     try:
         with _evaluating(module), torch.no_grad(), torch.random.fork_rng(devices=[]):
             call(module, device)
     finally:
         for handle in handles:
             handle.remove()
-    return seen
 
 
 @contextmanager
@@ -193,20 +270,3 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes.items():
             part.training = mode
-
-
-def _keep(seen: Sizes, path: str) -> Callable[..., None]:
-    called: set[str] = set()
-
-    def hook(module: Any, arguments: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
-        x = arguments[0] if arguments else named.get("input")
-        if path in called or not isinstance(x, Tensor) or not isinstance(answer, Tensor):
-            return
-        called.add(path)
-        axes = len(module.kernel_size)
-        size = tuple(x.shape[-axes:])
-        # a size asked for in the call, or a subclass with a way of its own, is no operator that is known here
-        if tuple(answer.shape[-axes:]) == tuple(geometry_of(module).output_size(size)):
-            seen[path] = size
-
-    return hook

@@ -10,7 +10,7 @@ from lmd.layers.layer_matrix import LayerMatrix
 
 __all__ = ["empty_entry", "entry", "failed_entry", "unpaired_entry"]
 
-_MEASURED = ("frobenius_norm", "residual", "orthogonality_defect", "remainder")
+_MEASURED = ("frobenius_norm", "residual", "orthogonality_defect", "remainder", "norm_bound")
 
 
 def entry(layer: LayerMatrix, factors: Factors, findings: list[Finding]) -> dict[str, Any]:
@@ -21,6 +21,7 @@ def entry(layer: LayerMatrix, factors: Factors, findings: list[Finding]) -> dict
     # a symbol has blocks in the basis of waves only, which the layer's matrix does not show
     described = {**_described(layer), "groups": factors.groups}
     head = {**described, "rank": factors.rank, "method": factors.method, "inner": factors.inner, **measured}
+    head["norm_method"] = factors.norm_method
     return {**head, "failed": False, "reason": reason, "findings": findings_entry(findings)}
 
 
@@ -44,7 +45,7 @@ def _without_numbers(layer: LayerMatrix, reason: str, *, failed: bool) -> dict[s
         NotApplicable(layer=layer.name, analysis=chosen.name, reason=reason, failed=failed)
         for chosen in analyses_of(layer)
     ]
-    head = {**_described(layer), "rank": 0, **dict.fromkeys(("method", *_MEASURED)), "inner": 0}
+    head = {**_described(layer), "rank": 0, **dict.fromkeys(("method", *_MEASURED)), "inner": 0, "norm_method": ""}
     return {**head, "failed": failed, "reason": reason, "findings": findings_entry(list(absent))}
 
 

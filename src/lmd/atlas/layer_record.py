@@ -95,6 +95,9 @@ class LayerRecord:
             remainder=entry["remainder"],
             method=entry["method"],
             inner=entry["inner"],
+            # atlases of before have none
+            norm_bound=entry.get("norm_bound"),
+            norm_method=entry.get("norm_method", ""),
             **measures,
         )
 

@@ -130,8 +130,11 @@ def decompose(
         bool, typer.Option("--fold-norm", help="Take W diag(gain) where a normalisation comes right before.")
     ] = False,
     input_shape: Annotated[
-        str | None,
-        typer.Option(metavar="CxHxW", help="Shape of one example, 3x32x32: convolutions as operators on such inputs."),
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]CxHxW[:TYPE]",
+            help="Shape of one example, 3x32x32: convolutions as operators on such inputs. Repeat it for each input.",
+        ),
     ] = None,
     seed: Seed = 0,
     threads: Threads = None,
@@ -165,7 +168,7 @@ def decompose(
                 distance=distance,
                 fold_bias=fold_bias,
                 fold_norm=fold_norm,
-                input_shape=_shape(input_shape),
+                input_shape=input_shape or None,
                 **rules,
             )
         # first what cannot be lost: an export may fail for want of a library or of space
@@ -238,15 +241,6 @@ def _kinds(words: list[str] | None) -> dict[str, str]:
             raise ValueError(f"--kind {word} must be GLOB=KIND, for example 'embedding=dense'.")
         pairs[glob] = kind
     return pairs
-
-
-def _shape(word: str | None) -> tuple[int, ...] | None:
-    if word is None:
-        return None
-    numbers = word.lower().split("x")
-    if not all(number.isdecimal() for number in numbers):
-        raise ValueError(f"--input-shape {word} must be numbers with x between them, such as 3x32x32.")
-    return tuple(int(number) for number in numbers)
 
 
 def _refuse_device(device: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import ceil, floor, isfinite, log10
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -43,6 +44,7 @@ def _percent(share: float) -> str:
     return f"{'>99.9' if text == '100.0' and share < 1 else text} %"
 
 
+_NO_OPERATOR = "no operator: the forward pass failed"
 _COLUMNS = (
     ("spectral_norm", "σ₁", ".4g"),
     ("stable_rank", "stable rank", ".4g"),
@@ -69,8 +71,12 @@ def atlas_table(atlas: "Atlas") -> None:
     table.add_column("out x in", justify="right")
     for _, title, _ in _COLUMNS:
         table.add_column(title, justify="right")
+    brackets = _brackets(entries)
+    if brackets:
+        table.add_column("operator norm", justify="right")
     for entry in shown:
-        table.add_row(*_layer_cells(entry))
+        beside = [brackets.get(entry["name"], Text("-", style="dim"))] if brackets and not entry["failed"] else []
+        table.add_row(*_layer_cells(entry), *beside)
     console.print(table)
     console.print(
         Text("value (what a random matrix of the same shape and Frobenius norm gives: Marchenko-Pastur)", "dim")
@@ -82,8 +88,29 @@ def atlas_table(atlas: "Atlas") -> None:
                 "dim",
             )
         )
+    _unsized(console, shown)
     _failures(console, entries)
     _rest(console, [(t.name, t.status, t.reason) for t in atlas.coverage.tensors])
+
+
+def _brackets(entries: Sequence[Mapping[str, Any]]) -> dict[str, Text]:
+    """Name of a kernel matrix to both bounds of the norm of its operator, on the first size it is called on."""
+    found: dict[str, Text] = {}
+    for entry in entries:
+        bounds = [entry["findings"].get(f"operator_norm_{side}", {}).get("value") for side in ("lower", "upper")]
+        if entry["view_of"] is not None and None not in bounds:
+            # rounded outwards, so that what is shown holds too
+            lower, upper = (_outwards(bound, up=up) for bound, up in zip(bounds, (False, True), strict=True))
+            found.setdefault(entry["view_of"], Text(f"[{lower}, {upper}]"))
+    return found
+
+
+def _outwards(bound: float, *, up: bool) -> str:
+    """Four digits, none of which takes a bound to its wrong side."""
+    if bound == 0 or not isfinite(bound):
+        return format(bound, ".4g")
+    step = 10.0 ** (floor(log10(abs(bound))) - 3)
+    return format((ceil if up else floor)(bound / step) * step, ".4g")
 
 
 def _layer_cells(entry: Mapping[str, Any]) -> list[Text]:
@@ -104,6 +131,14 @@ def _number(found: Mapping[str, Any] | None, form: str) -> Text:
     if found["baseline"] is not None:
         text.append(f" ({format(found['baseline'], form)})", style="dim")
     return text
+
+
+def _unsized(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Why a size of input that was given led to no operators: said once."""
+    said = (part for entry in entries for part in entry["note"].split("; ") if part.startswith(_NO_OPERATOR))
+    reason = next(said, None)
+    if reason is not None:
+        console.print(Text(plain(reason), style="yellow"))
 
 
 def _failures(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:

@@ -1,5 +1,7 @@
 """Convolutions to Factors: leading triples of an operator by Lanczos, all values of a symbol by its Fourier blocks."""
 
+from dataclasses import replace
+from functools import partial
 from math import prod
 
 import torch
@@ -9,14 +11,17 @@ from torch import Generator, Tensor
 from lmd.factors.factors import Factors
 from lmd.factors.rank import Wish
 from lmd.layers.convolutions.convolution_maps import ConvolutionMap, ConvolutionOperator, ConvolutionSymbol
-from lmd.linalg.convolutions.symbol import torus_spectrum
+from lmd.linalg.convolutions.convolution_bound import NormBound, norm_bound
+from lmd.linalg.convolutions.symbol import block_shape, torus_spectrum
+from lmd.linalg.convolutions.waves import leading_waves
 from lmd.linalg.panels import TensorPanels, safe_scale
+from lmd.linalg.progress import tell
 from lmd.linalg.singular.lanczos import LinearMap, lanczos_triples
 from lmd.linalg.singular.spectrum import lapack_error
 from lmd.linalg.singular.triples import Triples, orthogonality_defect, spectral_norm
 from lmd.linalg.threads import torch_threads
 
-__all__ = ["fits_dense", "operator_factors", "scaled_kernel", "symbol_factors"]
+__all__ = ["dense_bound", "fits_dense", "operator_bound", "operator_factors", "scaled_kernel", "symbol_factors"]
 
 _DENSE_SIDE, _DENSE_ELEMENTS = 512, 1 << 23
 _TRIPLES, _MOST_TRIPLES = 6, 64
@@ -29,8 +34,10 @@ about twenty seconds of one core."""
 _FEWEST, _MOST, _PER_TRIPLE = 48, 4000, 48
 """Applications of the map."""
 _TOLERANCE = 1e-6
-_LARGE = 1 << 18
-"""Rows and columns from which several threads are worth their while."""
+_LARGE, _LARGE_BLOCK = 1 << 18, 256
+"""Rows and columns, and channels, from which several threads are worth their while."""
+_MARGIN = 4.0
+"""Of a rounding error that is an estimate, where a bound is asked for."""
 
 
 def fits_dense(layer: ConvolutionOperator) -> bool:
@@ -54,12 +61,16 @@ def operator_factors(layer: ConvolutionOperator, wish: Wish, generator: Generato
     cost = layer.geometry.applications(layer.size) + _PER_ELEMENT * sum(layer.shape)
     applications = int(min(max(_BUDGET / max(cost, 1), _FEWEST), _MOST))
     count = _count(layer, wish, applications)
+    _tell(layer.name, "bound of the norm")
+    bound = _norm_bound(layer, kernel)
     with torch_threads(one=sum(layer.shape) < _LARGE):
         triples = lanczos_triples(
             narrow,
             count,
             generator,
             block=min(_BLOCK, count),
+            start=_start(layer, kernel, bound, exact, min(_BLOCK, count)),
+            told=partial(_tell, layer.name),
             tolerance=_TOLERANCE,
             most_applications=applications,
             exact=exact,
@@ -79,7 +90,46 @@ def operator_factors(layer: ConvolutionOperator, wish: Wish, generator: Generato
         orthogonality_defect=max(orthogonality_defect(triples.U), orthogonality_defect(triples.Vh.T)),
         remainder=None,
         method="lanczos",
+        norm_bound=bound.value / scale,
+        norm_method=bound.method,
     )
+
+
+def _tell(name: str, text: str) -> None:
+    tell(f"{name}: {text}")
+
+
+def dense_bound(layer: ConvolutionOperator, factors: Factors) -> tuple[float, str]:
+    """An upper bound of the norm of an operator all of whose values are known, and how it was found."""
+    assert factors.spectrum is not None
+    assert factors.spectrum_error is not None
+    largest = factors.spectrum[0].item() + _MARGIN * factors.spectrum_error[0].item()
+    return min(operator_bound(layer), (largest, "matrix"))
+
+
+def operator_bound(layer: ConvolutionOperator) -> tuple[float, str]:
+    """An upper bound of the norm of an operator by its symbol alone, and how it was found."""
+    kernel, scale = scaled_kernel(layer)
+    bound = _norm_bound(layer, kernel)
+    return bound.value / scale, bound.method
+
+
+def _norm_bound(layer: ConvolutionOperator, kernel: Tensor) -> NormBound:
+    with torch_threads(one=max(block_shape(layer.geometry)) < _LARGE_BLOCK):
+        return norm_bound(layer.geometry, kernel, layer.size)
+
+
+def _start(
+    layer: ConvolutionOperator, kernel: Tensor, bound: NormBound, exact: LinearMap, count: int
+) -> Float64[Tensor, "guess in"] | None:
+    if not bound.turns:
+        return None
+    geometry = layer.geometry
+    if not geometry.transposed:
+        return leading_waves(geometry, kernel, layer.size, bound.turns, count)
+    # what the map makes of a right vector is the left one, which the transposed map reads
+    plain = replace(geometry, transposed=False, channels=geometry.channels[::-1], output_padding=())
+    return exact.adjoint(leading_waves(plain, kernel, geometry.output_size(layer.size), bound.turns, count))
 
 
 def symbol_factors(layer: ConvolutionSymbol, wish: Wish) -> Factors:

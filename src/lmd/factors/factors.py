@@ -60,6 +60,9 @@ class Factors:
             ``fourier`` or ``randomised``.
         inner: width of the thin factors of a map that is a product of two; ``spectrum`` then leaves out the values that
             are 0 by construction. 0 for any other map.
+        norm_bound: a number that the spectral norm is proved not to exceed, where something else than the values
+            proves one (of convolutions: their symbol); None elsewhere.
+        norm_method: how it was proved.
 
     References:
         Eckart & Young 1936; Mirsky 1960.
@@ -80,6 +83,8 @@ class Factors:
     remainder: float | None
     method: str
     inner: int = 0
+    norm_bound: float | None = None
+    norm_method: str = ""
 
     @property
     def rank(self) -> int:
@@ -91,7 +96,9 @@ class Factors:
 
         With every value known and triples that are exact (``remainder`` is None), or at a rank beyond the triples kept,
         the error of the best matrix of that rank (Eckart-Young). With randomised triples, upper bounds on the error of
-        the triples kept here, which no longer are quite the best ones: see ``optimal_errors`` for those.
+        the triples kept here, which no longer are quite the best ones: see ``optimal_errors`` for those. Where only the
+        leading values are known, upper bounds too: what is left is the map behind a projection, so that its spectral
+        error is at most ``norm_bound``, and at most the Frobenius norm of the rest.
 
         Raises:
             ValueError: ``rank`` is negative, or more than is known.
@@ -138,6 +145,8 @@ class Factors:
         squares = max(whole**2 - self.S[:rank].square().sum().item(), 0.0) + rounding * whole**2
         following = self.S[rank].item() + rounding * whole if rank < self.rank else 0.0
         spectral = sqrt(squares) if self.remainder is None else min(sqrt(squares), hypot(self.remainder, following))
+        if self.norm_bound is not None:
+            spectral = min(spectral, self.norm_bound)
         # Cauchy-Schwarz
         return TruncationErrors(rank, spectral, sqrt(squares), sqrt(limit * squares), "upper")
 

@@ -1,6 +1,6 @@
 """A layer's map, or a plain matrix, to its Factors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from math import sqrt
 
@@ -9,7 +9,7 @@ from jaxtyping import Shaped
 from torch import Generator, Tensor
 
 from lmd.factors.blocks import block_svd
-from lmd.factors.convolutions import fits_dense, operator_factors, symbol_factors
+from lmd.factors.convolutions import dense_bound, fits_dense, operator_factors, symbol_factors
 from lmd.factors.factors import Factors
 from lmd.factors.kronecker import kronecker_factors
 from lmd.factors.products import thin_product_factors
@@ -125,9 +125,10 @@ def _from_kronecker_product(layer: KroneckerProduct, wish: Wish, generator: Gene
 @_by_structure.register
 def _from_operator(layer: ConvolutionOperator, wish: Wish, generator: Generator | None) -> Factors:
     if fits_dense(layer):
-        return _by_structure(
-            LayerMatrix(layer.name, layer.kind, layer.shape, Held(layer.name, layer.load())), wish, generator
-        )
+        dense = LayerMatrix(layer.name, layer.kind, layer.shape, Held(layer.name, layer.load()))
+        factors = _by_structure(dense, wish, generator)
+        bound, method = dense_bound(layer, factors)
+        return replace(factors, norm_bound=bound, norm_method=method)
     return operator_factors(layer, wish, generator or Generator().manual_seed(_SEED))
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lmd.layers.blocks.feeding import Feeds, feeds_of
+from lmd.layers.convolutions.convolution_maps import ConvolutionMap
 from lmd.layers.convolutions.pooled import as_computed
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.recurrence import RecurrentMatrix
@@ -17,8 +18,7 @@ from lmd.sources.network import Network
 
 __all__ = ["folded"]
 
-_FOLDABLE = ("dense", "kernel_matrix", "query", "key", "value", "query_key", "value_output", "expert")
-_BY_THEMSELVES = ("conv_operator", "conv_symbol", "gate")
+_FOLDABLE = ("dense", "kernel_matrix", "query", "key", "value", "query_key", "value_output", "expert", "gate")
 _BY_ITSELF = "no normalisation folded: this is the layer by itself"
 _UNKNOWN = "no normalisation folded: none is certain to stand beside it"
 Form = Callable[[Tensor], Tensor]
@@ -32,23 +32,32 @@ def folded(layers: Sequence[LayerMatrix], network: Network) -> tuple[LayerMatrix
 
 
 def _folded(row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix]) -> LayerMatrix:
-    if row.kind in _BY_THEMSELVES or isinstance(row, RecurrentMatrix):
+    if isinstance(row, RecurrentMatrix):
         return replace(row, note="; ".join(text for text in (row.note, _BY_ITSELF) if text))
-    if row.kind not in _FOLDABLE:
+    if row.kind not in _FOLDABLE and not isinstance(row, ConvolutionMap):
         return row
     # what a head writes comes from what its value reads
     tensor = row.loader.tensors[1 if row.kind == "value_output" and len(row.loader.tensors) > 1 else 0]
     before, behind = norms.get(feeds.norm_before(tensor) or ""), norms.get(feeds.norm_behind(tensor) or "")
-    if before is not None and _divides(before.shape[0], row.shape[1]):
+    if before is not None and _fits_before(before.shape[0], row):
         return _times(row, before, behind=False)
-    if behind is not None and behind.shape[0] == row.shape[0] and not isinstance(row, ThinProduct):
+    if behind is not None and _fits_behind(behind.shape[0], row):
         return _times(row, behind, behind=True)
     return replace(row, note="; ".join(text for text in (row.note, _UNKNOWN) if text))
 
 
-def _divides(width: int, columns: int) -> bool:
+def _fits_before(width: int, row: LayerMatrix) -> bool:
+    if isinstance(row, ConvolutionMap):
+        return width == row.geometry.channels[1]
+    columns = row.shape[1]
     # one more column for the constant 1 of [W b]
     return columns % width == 0 or columns == width + 1
+
+
+def _fits_behind(width: int, row: LayerMatrix) -> bool:
+    if isinstance(row, ConvolutionMap):
+        return width == row.geometry.channels[0]
+    return width == row.shape[0] and not isinstance(row, ThinProduct)
 
 
 def _times(row: LayerMatrix, norm: LayerMatrix, *, behind: bool) -> LayerMatrix:
@@ -60,6 +69,11 @@ def _times(row: LayerMatrix, norm: LayerMatrix, *, behind: bool) -> LayerMatrix:
             _scaled_factors, form=row.form, gain=norm.form, out=row.shape[0], both=both
         )
         size = row.loader.shape
+    elif isinstance(row, ConvolutionMap):
+        size, groups = row.geometry.kernel_shape, row.geometry.groups
+        # stored with the outputs first, of a transposed one with the inputs
+        first = behind != row.geometry.transposed
+        function = partial(_scaled_kernel, form=row.form, gain=norm.form, groups=groups, first=first)
     else:
         out, inn = row.shape
         size = (row.groups, out // row.groups, inn // row.groups)
@@ -78,6 +92,15 @@ def _scaled(
     # a kernel has one column for each position of each channel
     repeated = gains.repeat_interleave(size[0] * size[2] // gains.numel())
     return blocks * repeated.reshape(size[0], 1, size[2])
+
+
+def _scaled_kernel(kernel: Tensor, norm: Tensor, *, form: Form, gain: Form, groups: int, first: bool) -> Tensor:
+    """One channel of a stored kernel times each gain: along its first axis, or along its second within the groups."""
+    stored, gains = form(kernel).double(), gain(norm).double().flatten()
+    if first:
+        return (stored.flatten(1) * gains[:, None]).reshape(stored.shape)
+    blocks = stored.flatten(2).unflatten(0, (groups, -1))
+    return (blocks * gains.reshape(groups, 1, -1, 1)).reshape(stored.shape)
 
 
 def _scaled_factors(factors: Tensor, norm: Tensor, *, form: Form, gain: Form, out: int, both: bool) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lmd.activations.activations import Activations, capture
-from lmd.activations.input_sizes import input_sizes
+from lmd.activations.input_sizes import sized
 from lmd.atlas.atlas import Atlas, layer_file
 from lmd.atlas.folder import read_record, write_tensors
 from lmd.atlas.layer_record import LayerRecord, Stored
@@ -25,6 +25,7 @@ from lmd.engines.local import Engine, Local
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.updates.differences import Unpaired
 from lmd.layers.walk import Walk, walk
+from lmd.linalg.progress import listening
 from lmd.pipeline.base import against_base
 from lmd.pipeline.layer_task import LayerTask, record_of
 from lmd.pipeline.options import Options
@@ -70,7 +71,8 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
         builder: ``FILE.py:FUNCTION``, the user's own function that returns the module for a bare checkpoint. The only
             code that is ever run, because it was asked for.
         engine: where the work runs; this process by default.
-        progress: called with (layers done, layers in all, name of the last).
+        progress: called with (layers done, layers in all, name of the last), and from the middle of a long layer with
+            (layers done, layers in all, how far that one got).
         facts: what the caller knows about the network, to be kept beside what the file tells.
         name: what to call the network; its file or class by default.
         picture: height and width, when the inputs are pictures: the page then draws directions as pictures.
@@ -98,8 +100,9 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
     folder = checked_folder(out, resume=resume, force=force)
     network = open_network(model, kinds=chosen.kinds, builder=builder)
-    sizes = input_sizes(network, data, chosen.input_shape) if chosen.parts or chosen.input_shape else {}
-    network = replace(network, name=name or network.name, wishes=chosen.wishes, input_sizes=sizes)
+    if chosen.parts or chosen.input_shape is not None:
+        network = sized(network, data, chosen.input_shape)
+    network = replace(network, name=name or network.name, wishes=chosen.wishes)
     found, other = against_base(walk(network), network, base)
     layers = _selected(found.layers, chosen.layers)
     seen = _activations(network, layers, data, labels)
@@ -190,9 +193,23 @@ def _fingerprint(data: Tensor | None, labels: Tensor | None) -> str | None:
 
 
 def _watched(records: Iterable[LayerRecord], total: int, progress: Progress | None) -> Iterator[LayerRecord]:
-    for done, record in enumerate(records, start=1):
-        if progress:
-            progress(done, total, record.name)
+    if progress is None:
+        yield from records
+        return
+    count = 0
+
+    def tell(text: str) -> None:
+        progress(count, total, text)
+
+    following = iter(records)
+    while True:
+        # not around the yield: what is told is for this thread alone
+        with listening(tell):
+            record = next(following, None)
+        if record is None:
+            return
+        count += 1
+        progress(count, total, record.name)
         yield record
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lmd.activations.examples import InputShape
 from lmd.sources.wishes import Wishes
 
 __all__ = ["Options"]
@@ -25,8 +26,9 @@ class Options:
         distance: position of the query minus that of the key, for query-key forms with rotary positions.
         fold_bias: take ``[W b]``, the map of the input and a constant 1, where an attention projection has a bias.
         fold_norm: take ``W diag(gain)``, where a normalisation right before the layer scales its input.
-        input_shape: shape of one example without the batch axis, ``(3, 32, 32)``: convolutions are then taken as
-            operators on inputs of the size they get. Data tell it too.
+        input_shape: shape of one example without the batch axis, ``(3, 32, 32)``, or of each input, see
+            ``lmd.activations.examples``: convolutions are then taken as operators on inputs of the size they get. Data
+            tell it too.
     """
 
     vectors: int | None = 32
@@ -40,7 +42,7 @@ class Options:
     distance: int = 0
     fold_bias: bool = False
     fold_norm: bool = False
-    input_shape: tuple[int, ...] | None = None
+    input_shape: InputShape | None = None
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself before any work is done."""

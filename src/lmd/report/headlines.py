@@ -80,14 +80,38 @@ def _spikes(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
 
 
 def _gain(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
-    found = _extreme(layers, "spectral_norm", max)
-    kernels = {_called(layer) for layer in layers if layer.get("kind") == "kernel_matrix"}
-    if found is None:
+    operators = _operators(layers)
+    # where the operator on whole inputs is known, the stretching of one patch is not the layer's
+    whole = [(layer, operators[layer["name"]]) for layer in layers if layer.get("name") in operators]
+    patches = [row for row in _measured(layers, "spectral_norm") if row[0].get("name") not in operators]
+    rows = [(layer, value, baseline) for layer, value, baseline in patches if baseline]
+    rows += [(layer, value, baseline) for layer, (value, _, baseline) in whole if baseline]
+    if not rows:
         return None
-    name, value, baseline = found
-    what = "a patch of its input" if name in kernels else "an input"
-    times = "\N{MULTIPLICATION SIGN}"
-    return f"{value}{times}", f"is the most that {name} stretches {what}", _beside(f"{baseline}{times}", "highest")
+    layer, value, baseline = max(rows, key=lambda row: row[1] / row[2])
+    times, name = "\N{MULTIPLICATION SIGN}", _called(layer)
+    if layer.get("name") in operators:
+        upper = number_text(operators[layer["name"]][1])
+        beside = _beside(f"{number_text(baseline)}{times}", "highest").replace("matrix", "kernel")
+        label = f"is how far {name} stretches a whole input, and no input more than {upper}{times}"
+        return f"{number_text(value)}{times}", label, beside
+    what = "a patch of its input" if layer.get("kind") == "kernel_matrix" else "an input"
+    beside = _beside(f"{number_text(baseline)}{times}", "highest")
+    return f"{number_text(value)}{times}", f"is the most that {name} stretches {what}", beside
+
+
+def _operators(layers: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float, float]]:
+    """Lower bound, upper bound and baseline of the norm of each convolution's operator, by the name of its kernel."""
+    found: dict[str, tuple[float, float, float]] = {}
+    for layer in layers:
+        findings = layer.get("findings", {})
+        lower, upper = (findings.get(f"operator_norm_{side}", {}) for side in ("lower", "upper"))
+        numbers = (lower.get("value"), upper.get("value"), lower.get("baseline"))
+        if layer.get("view_of") and all(isinstance(number, (int, float)) for number in numbers):
+            # of several sizes the largest counts
+            best = found.get(layer["view_of"], numbers)
+            found[layer["view_of"]] = max(best, numbers)
+    return found
 
 
 def _concentration(layers: Sequence[Mapping[str, Any]]) -> Headline | None:

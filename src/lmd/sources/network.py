@@ -30,7 +30,8 @@ class Network:
         runs: whether ``skeleton`` can be called on data.
         facts: what else the source tells (revision, optimiser settings, recorded epochs).
         wishes: what the caller wants to see of each layer.
-        input_sizes: module path to the spatial size of what came into it, ``(height, width)``, where that is known.
+        input_sizes: module path to the spatial sizes of what came into it, each ``(height, width)``, where known.
+        unsized: module path to why they are not known.
     """
 
     name: str
@@ -45,7 +46,8 @@ class Network:
     runs: bool = False
     facts: Mapping[str, object] = field(default_factory=dict)
     wishes: Wishes = field(default_factory=Wishes)
-    input_sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    input_sizes: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+    unsized: Mapping[str, str] = field(default_factory=dict)
 
     def loader(self, name: str) -> Loader:
         """The loader of one tensor, by its own or its effective name.

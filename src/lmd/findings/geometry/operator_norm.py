@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 from math import sqrt
 
-from lmd.factors.convolutions import scaled_kernel
+from lmd.factors.convolutions import operator_bound, scaled_kernel
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, analysis
 from lmd.findings.measure import leading_value
 from lmd.findings.quantity import Measured, quantity
 from lmd.layers.convolutions.convolution_maps import ConvolutionOperator
-from lmd.linalg.convolutions.convolution_bound import norm_bound, random_kernel_norm
-from lmd.linalg.convolutions.symbol import block_shape
-from lmd.linalg.threads import torch_threads
+from lmd.linalg.convolutions.convolution_bound import random_kernel_norm
 
 __all__ = ["OperatorNorm", "operator_norm"]
 
@@ -19,10 +17,10 @@ _ALLOWANCE = 16 * 2.0**-53
 _METHODS = {
     "torus": "bound over the frequencies of a torus that holds the operator",
     "grid": "bound over a grid of frequencies, times what the symbol can rise between them",
+    "borders": "bound over the frequencies of a torus that holds the padded input, and of what its borders repeat",
+    "matrix": "the largest singular value of the whole matrix and its rounding",
     "patches": "bound by the kernel matrix and the number of patches that share an input; closer ones take too long",
 }
-_LARGE = 256
-"""Channels from which several threads are worth their while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,9 +55,9 @@ def operator_norm(layer: ConvolutionOperator, factors: Factors) -> OperatorNorm:
     whose symbol is flat.
     """
     kernel, scale = scaled_kernel(layer)
-    with torch_threads(one=max(block_shape(layer.geometry)) < _LARGE):
-        bound = norm_bound(layer.geometry, kernel, layer.size)
-    upper, found = bound.value / scale, leading_value(factors)
+    found, upper, method = leading_value(factors), factors.norm_bound, factors.norm_method
+    if upper is None:
+        upper, method = operator_bound(layer)
     # U, S and Vh carry rounding, which could lift the value over the norm
     rounding = factors.orthogonality_defect + _ALLOWANCE * sqrt(max(layer.shape))
     lower = found / (1 + rounding) - _ALLOWANCE * found
@@ -68,7 +66,7 @@ def operator_norm(layer: ConvolutionOperator, factors: Factors) -> OperatorNorm:
     return OperatorNorm(
         layer=factors.layer,
         operator_norm_lower=Measured(lower, random, None, "lower"),
-        operator_norm_upper=Measured(upper, random, None, "upper", _METHODS[bound.method]),
+        operator_norm_upper=Measured(upper, random, None, "upper", _METHODS[method]),
         operator_norm_ratio=Measured(ratio, None, None, "upper", _ratio_reason(ratio)),
     )
 

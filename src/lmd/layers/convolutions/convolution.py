@@ -23,8 +23,14 @@ __all__ = ["convolution", "transposed_convolution"]
 _FREQUENCIES = {1: 64, 2: 16, 3: 8}
 """Along each axis, by their number."""
 _FEWEST = 4
+_MOST_SIZES = 8
+"""Of inputs of one convolution that have a row each."""
+_UNTOLD = "the size of the input is not known"
 _SYMBOL_BUDGET = 4e10
 """Multiplications that the values of a symbol may take: some seconds of one core."""
+
+
+Sizes = tuple[tuple[int, ...], ...]
 
 
 def _kernel_blocks(weight: Tensor, *, groups: int) -> Tensor:
@@ -56,9 +62,12 @@ def transposed_convolution(module: _ConvTransposeNd, path: str, network: Network
 
 def _rows(module: _ConvNd, path: str, network: Network, form: Any) -> Iterator[LayerMatrix]:
     loader, geometry = network.loader(join(path, "weight")), geometry_of(module)
-    size, own = network.input_sizes.get(path), own_forward(module)
+    if any(parameter.is_complex() for parameter in module.parameters()):
+        # the walk says so of the tensor
+        return
+    sizes, own = network.input_sizes.get(path, ()), own_forward(module)
     coarse = _frequencies(geometry)
-    notes = [*_notes(geometry), own or _note_of_parts(geometry, size, coarse)]
+    notes = [*_notes(geometry), own or _note_of_parts(geometry, sizes, coarse, network.unsized.get(path, _UNTOLD))]
     if path in network.readings:
         notes.append("stride, dilation and padding are in no checkpoint: stride 1 and dilation 1 were assumed")
     shape = (module.out_channels, module.in_channels * prod(geometry.kernel_size))
@@ -68,42 +77,53 @@ def _rows(module: _ConvNd, path: str, network: Network, form: Any) -> Iterator[L
     kernel = LayerMatrix(name, "kernel_matrix", shape, loader, form, groups, confidence=sure, note=note)
     yield kernel
     if network.wishes.parts and not own and not _is_linear_on_patches(geometry):
-        yield from _parts(kernel.name, path, loader, geometry, size, coarse)
+        yield from _operators(kernel.name, path, loader, geometry, sizes)
+        if coarse is not None:
+            yield _symbol(kernel.name, path, loader, geometry, coarse)
 
 
-def _parts(
-    kernel: str,
-    path: str,
-    loader: Loader,
-    geometry: Convolution,
-    size: tuple[int, ...] | None,
-    coarse: tuple[int, ...] | None,
-) -> Iterator[LayerMatrix]:
-    if size is not None:
+def _operators(
+    kernel: str, path: str, loader: Loader, geometry: Convolution, sizes: Sizes
+) -> Iterator[ConvolutionOperator]:
+    """One for each size, the first under the name of the operator, the others with their size behind it."""
+    for index, size in enumerate(sizes[:_MOST_SIZES]):
+        name = join(path, "operator")
         yield ConvolutionOperator(
-            join(path, "operator"),
+            name if index == 0 else f"{name}.{'x'.join(map(str, size))}",
             "conv_operator",
             geometry.shape(size),
             loader,
             view_of=kernel,
-            note=f"on inputs of {_sizes(size)} (the first call), {_padding(geometry)}",
+            note=f"on inputs of {_sizes(size)}{_which(index, sizes)}, {_padding(geometry)}",
             geometry=geometry,
             size=size,
         )
-    if coarse is not None:
-        torus = tuple(n * s for n, s in zip(coarse, geometry.stride, strict=True))
-        periodic, entering = _periodic(geometry), coarse if geometry.transposed else torus
-        yield ConvolutionSymbol(
-            join(path, "symbol"),
-            "conv_symbol",
-            periodic.shape(entering),
-            loader,
-            view_of=kernel,
-            note=f"on a torus of {_sizes(torus)}: {_sizes(coarse)} frequencies",
-            geometry=periodic,
-            size=entering,
-            coarse=coarse,
-        )
+
+
+def _which(index: int, sizes: Sizes) -> str:
+    if len(sizes) == 1:
+        return ""
+    others = ", ".join(_sizes(size) for i, size in enumerate(sizes) if i != index)
+    left = f"; of {len(sizes)} sizes the first {_MOST_SIZES} have rows" if len(sizes) > _MOST_SIZES else ""
+    return f" ({'the first call; ' if index == 0 else ''}it is called on {others} too{left})"
+
+
+def _symbol(
+    kernel: str, path: str, loader: Loader, geometry: Convolution, coarse: tuple[int, ...]
+) -> ConvolutionSymbol:
+    torus = tuple(n * s for n, s in zip(coarse, geometry.stride, strict=True))
+    periodic, entering = _periodic(geometry), coarse if geometry.transposed else torus
+    return ConvolutionSymbol(
+        join(path, "symbol"),
+        "conv_symbol",
+        periodic.shape(entering),
+        loader,
+        view_of=kernel,
+        note=f"on a torus of {_sizes(torus)}: {_sizes(coarse)} frequencies",
+        geometry=periodic,
+        size=entering,
+        coarse=coarse,
+    )
 
 
 def _periodic(geometry: Convolution) -> Convolution:
@@ -118,9 +138,7 @@ def _periodic(geometry: Convolution) -> Convolution:
 def _is_linear_on_patches(geometry: Convolution) -> bool:
     """Whether patches neither overlap nor reach over the edge, so that the map is the kernel matrix on each of them."""
     alone = all(s >= e for s, e in zip(geometry.stride, geometry.extent, strict=True))
-    inside = not any(n for pair in geometry.pads for n in pair) or (
-        _is_pointwise(geometry) and geometry.mode == "zeros"
-    )
+    inside = not any(n for pair in geometry.pads for n in pair)
     return alone and inside and (not geometry.transposed or _is_pointwise(geometry))
 
 
@@ -148,15 +166,12 @@ def _notes(geometry: Convolution) -> Iterator[str]:
     yield f"kernel {_sizes(geometry.kernel_size)}{groups}; one patch to one position, not the operator on a whole input"
 
 
-def _note_of_parts(geometry: Convolution, size: tuple[int, ...] | None, coarse: tuple[int, ...] | None) -> str:
+def _note_of_parts(geometry: Convolution, sizes: Sizes, coarse: tuple[int, ...] | None, unsized: str) -> str:
     if _is_linear_on_patches(geometry):
         return "patches do not overlap: a Linear on each of them, the operator has its singular values once per patch"
     said = [] if coarse is not None else ["its symbol would take too long"]
-    if size is None:
-        said.append(
-            "the operator needs the size of the input (data, or --input-shape for a network that can be called); it is "
-            "left out where the layer was not called or gave another size than its settings say"
-        )
+    if not sizes:
+        said.append(f"no operator: {unsized}")
     return "; ".join(said)
 
 

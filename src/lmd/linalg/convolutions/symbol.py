@@ -15,6 +15,7 @@ __all__ = [
     "block_shape",
     "fourier_blocks",
     "half_frequencies",
+    "phases_read",
     "power_spectrum",
     "torus_spectrum",
 ]
@@ -77,7 +78,12 @@ def fourier_blocks(
 def block_shape(geometry: Convolution) -> tuple[int, int]:
     """``(o, i)`` of one block of one group."""
     out, inn, *_ = geometry.kernel_shape
-    return out // geometry.groups, inn * len(_places(geometry)[1].unique())
+    return out // geometry.groups, inn * len(phases_read(geometry))
+
+
+def phases_read(geometry: Convolution) -> Int64[Tensor, " phase"]:
+    """Phases of the input that some tap reads, in the order of the columns of a block."""
+    return _places(geometry)[1].unique()
 
 
 def block_cost(geometry: Convolution) -> float:

@@ -18,6 +18,8 @@ _BASIS_ELEMENTS = 1 << 26
 _LEAST_BLOCKS, _MOST_COLUMNS = 4, 96
 _CHECKED = 2
 """Blocks between two looks at how far it got."""
+_NOISE = 0.02
+"""Of a first vector that was guessed, as a share of its length."""
 _LOST, _MOST_PASSES, _NOTHING = 0.7, 3, 64.0
 """A vector that lost this share of its length is orthogonalised once more (Kahan, Parlett), so many times at most; one
 that is shorter than this many units of rounding has no direction of its own."""
@@ -102,6 +104,8 @@ def lanczos_triples(  # noqa: PLR0913 - what bounds the work, keyword-only
     tolerance: float = _TOLERANCE,
     most_applications: int = 4000,
     exact: LinearMap | None = None,
+    start: Float[Tensor, "guess in"] | None = None,
+    told: Callable[[str], None] | None = None,
 ) -> Triples:
     """Leading triples by Golub-Kahan-Lanczos in blocks, fully reorthogonalised, with thick restarts.
 
@@ -116,6 +120,9 @@ def lanczos_triples(  # noqa: PLR0913 - what bounds the work, keyword-only
         most_applications: or when the map was applied to this many vectors, converged or not.
         exact: the same map in float64, where ``linear`` is in float32, which is several times faster: the vectors are
             then as good as ``tolerance``, and the values, whose error is quadratic in theirs, about its square.
+        start: guesses at leading right vectors, up to ``block`` of which are begun with; a little noise is added, so
+            that what they have nothing of is found too.
+        told: called with how far it got, now and then.
 
     Returns:
         Triples in float64 with ``W V = U diag(S)``: no value exceeds the true one of its place. How far ``W^T U`` is
@@ -128,8 +135,7 @@ def lanczos_triples(  # noqa: PLR0913 - what bounds the work, keyword-only
         Golub, Luk & Overton 1981 (blocks); Baglama & Reichel 2005 (restarts).
     """
     columns = _columns(linear.shape, count, block)
-    start = torch.randn(linear.shape[1], block, dtype=linear.dtype, generator=generator)
-    fresh, applied = torch.linalg.qr(start)[0].T, 0
+    fresh, applied = _first(linear, block, generator, start), 0
     bases = _Bases(linear, columns)
     while True:
         fresh = bases.extend(linear, fresh, generator)
@@ -140,11 +146,25 @@ def lanczos_triples(  # noqa: PLR0913 - what bounds the work, keyword-only
             continue
         left, S, right = torch.linalg.svd(bases.T)
         residual = torch.linalg.vector_norm(bases.outside @ left[-block:, :count], dim=0)
+        if told is not None:
+            told(f"{applied} of at most {most_applications} passes, residual {(residual.max() / S[0]).item():.0e}")
         if spent or residual.max() <= tolerance * S[0]:
             return _refined(exact or linear, right[:count] @ bases.right)
         if full:
             kept = max(count, min((count + bases.size) // 2, columns - 2 * block))
             bases.restart(left[:, :kept], S[:kept], right[:kept])
+
+
+def _first(
+    linear: LinearMap, block: int, generator: Generator, start: Float[Tensor, "guess in"] | None
+) -> Float[Tensor, "block in"]:
+    first = torch.randn(linear.shape[1], block, dtype=linear.dtype, generator=generator)
+    if start is not None:
+        guesses = start[:block].to(linear.dtype).T
+        noise = _NOISE / linear.shape[1] ** 0.5
+        first[:, : guesses.shape[1]] *= noise
+        first[:, : guesses.shape[1]] += guesses / torch.linalg.vector_norm(guesses, dim=0)
+    return torch.linalg.qr(first)[0].T
 
 
 def _refined(linear: LinearMap, V: Float[Tensor, "count in"]) -> Triples:

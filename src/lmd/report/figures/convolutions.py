@@ -30,7 +30,11 @@ def wave_pictures(
     """
     rows = list(layers)
     places = {layer["name"]: index for index, layer, _ in rows}
-    operators = {layer.get("view_of"): index for index, layer, _ in rows if layer.get("kind") == "conv_operator"}
+    # of several sizes the first
+    operators: dict[Any, int] = {}
+    for index, layer, _ in rows:
+        if layer.get("kind") == "conv_operator":
+            operators.setdefault(layer.get("view_of"), index)
     found = [one for one in rows if one[2].get("symbol.extremes") is not None]
     side = max(_FEWEST, int((_ALL_PIXELS / max(len(found), 1)) ** 0.5))
     return [
