@@ -15,6 +15,7 @@ from lmd.pipeline.decompose import decompose
 from lmd.sources.open_network import open_network
 from lmd.sources.torch_module import from_module
 from lmd.sources.wishes import Wishes
+from tests.attention_examples import Gated
 from tests.seeds import data, linear_part, seeded
 
 FOLD = Wishes(fold_norm=True)
@@ -170,3 +171,12 @@ def test_files_fold_as_their_modules_do(tmp_path):
     assert "folded in from behind" in live.note
     assert torch.equal(file.load(), live.load())
     assert torch.equal(pickle.loads(pickle.dumps(live)).load(), live.load())
+
+
+def test_the_gate_of_gated_queries_is_folded_like_its_queries():
+    block = seeded(lambda: nn.ModuleDict({"input_layernorm": nn.LayerNorm(6), "self_attn": Gated()}))
+    plain, rows = folded(block, Wishes()), folded(block)
+    gain = block["input_layernorm"].weight.detach().double()
+    for name in ("self_attn.q_proj.gate", "self_attn.k_proj"):
+        assert "folded in from before" in rows[name].note
+        assert torch.allclose(rows[name].load(), plain[name].load().double() * gain)

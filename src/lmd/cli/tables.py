@@ -44,7 +44,7 @@ def _percent(share: float) -> str:
     return f"{'>99.9' if text == '100.0' and share < 1 else text} %"
 
 
-_NO_OPERATOR = "no operator: the forward pass failed"
+_NO_OPERATOR = ("no operator: the forward pass failed", "no operator: a bare checkpoint")
 _COLUMNS = (
     ("spectral_norm", "σ₁", ".4g"),
     ("stable_rank", "stable rank", ".4g"),
@@ -88,7 +88,8 @@ def atlas_table(atlas: "Atlas") -> None:
                 "dim",
             )
         )
-    _unsized(console, shown)
+    if atlas.provenance.get("options", {}).get("input_shape") is not None:
+        _unsized(console, shown)
     _failures(console, entries)
     _rest(console, [(t.name, t.status, t.reason) for t in atlas.coverage.tensors])
 
