@@ -1,25 +1,31 @@
 """Multi-head attention: its projections, each head's share of them, and what each head compares and writes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from torch import nn
 
-from lmd.layers.attention.children import attends
+from lmd.layers.attention.children import Found, attends, global_roles, projections_of
 from lmd.layers.attention.circuits import Attention, circuits
 from lmd.layers.attention.counts import Heads, query_heads
-from lmd.layers.attention.layouts import layout_of
+from lmd.layers.attention.layouts import Layout, layout_of
 from lmd.layers.attention.norms import norm_of
 from lmd.layers.attention.positions import rotary_of
 from lmd.layers.attention.projection import Projection, Strips
-from lmd.layers.attention.settings import settings_of
+from lmd.layers.attention.settings import settings_around, settings_of
+from lmd.layers.attention.stored import stored_projection
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import claims, join, register
 from lmd.sources.network import Network
+from lmd.sources.reading import Confidence
 
 __all__ = ["attention_by_structure", "multihead_attention"]
 
 _UNKNOWN = "the number of heads is not known"
+_GLOBAL = "of the tokens that see all others"
+_BY_POSITION = ("relative", "rel_", "r_", "pos_", "position", "attention_bias")
+"""Words in the names of what is added to the comparisons by position."""
+_GATES = ("g_proj", "gate_proj", "to_gates", "linear_g", "output_gate", "g")
 
 
 @claims(attends)
@@ -28,25 +34,63 @@ def attention_by_structure(module: nn.Module, path: str, network: Network) -> It
 
     Found by the names of children, whatever library they are from.
     """
-    settings = settings_of(module, path, network)
-    projections, heads = layout_of(module, path, settings, network)
-    yield from _rows(projections, network, "" if heads else _UNKNOWN)
-    by_kind = {projection.kind: projection for projection in projections}
-    if heads is None or not network.wishes.parts:
+    found = projections_of(module)
+    assert found is not None, "claimed"
+    settings = settings_around(module, path, found.inside, network)
+    layout = layout_of(module, path, found, settings, network)
+    everywhere = _global(layout, path, found, network)
+    yield from _rows([*layout.rows, *everywhere.values()], network, "")
+    if layout.heads is None or not network.wishes.parts:
         return
-    rotary = rotary_of(module, path, settings, heads, network)
-    query_norm, key_norm = (norm_of(module, path, role, settings, heads, network) for role in ("query", "key"))
-    attention = Attention(
-        path=path,
-        query=by_kind["query"],
-        key=by_kind["key"],
-        value=by_kind["value"],
-        output=by_kind.get("attention_output"),
-        heads=heads,
-        rotary=rotary,
-        norms=(query_norm, key_norm),
+    place = join(path, found.inside) if found.inside else path
+    rotary = rotary_of(found.owner, place, settings, layout.heads, network)
+    norms = [norm_of(found.owner, place, role, settings, layout.heads, network) for role in ("query", "key")]
+    about = _about(layout, found)
+    for where, roles in ((path, layout.roles), (join(path, "global"), everywhere)):
+        if roles:
+            parts = [roles[role].in_use() for role in ("query", "key", "value")]
+            output = layout.roles.get("output")
+            attention = Attention(where, *parts, output and output.in_use(), layout.heads, rotary, (norms[0], norms[1]))
+            for row in circuits(attention, network.wishes):
+                if row.kind not in layout.missing:
+                    yield _said(row, about, roles)
+
+
+def _global(layout: Layout, path: str, found: Found, network: Network) -> dict[str, Projection]:
+    """The second set of projections, where there is one and the heads are known."""
+    below = global_roles(found) if layout.heads is not None else {}
+    return {role: stored_projection(path, child, role, network).noted(_GLOBAL) for role, child in below.items()}
+
+
+def _about(layout: Layout, found: Found) -> dict[str, str]:
+    """What is to be said of each circuit."""
+    own = {**dict(found.owner.named_parameters(recurse=False)), **dict(found.owner.named_children())}
+    others = sorted(
+        name
+        for name in own
+        if name not in {child.path.rpartition(".")[2] for child in found.roles.values()}
+        and any(word in name.lower() for word in _BY_POSITION)
     )
-    yield from circuits(attention, network.wishes)
+    compared, written = [layout.note], [layout.note]
+    if others:
+        compared.append(f"what is added by position is left out ({', '.join(others)})")
+    if "logit_scale" in own:
+        compared.append("queries and keys are divided by their sizes, which is not linear and left out")
+    if any(name in own for name in _GATES):
+        written.append("before the gate")
+    if "query_key" in found.roles and layout.roles["query"].name == layout.roles["key"].name:
+        compared.append("query and key are one projection; if keys are divided by their sizes, that is left out")
+    behind = [type(module).__name__ for _, module in found.roles["output"].behind] if "output" in found.roles else []
+    if behind and layout.roles["output"].used is None:
+        written.append(f"before {', '.join(behind)}")
+    return {"query_key": "; ".join(filter(None, compared)), "value_output": "; ".join(filter(None, written))}
+
+
+def _said(row: LayerMatrix, about: dict[str, str], roles: Mapping[str, Projection]) -> LayerMatrix:
+    sources = ("query", "key") if row.kind == "query_key" else ("value",)
+    sure: Confidence = next((r.confidence for s in sources if (r := roles[s]).confidence == "guess"), row.confidence)
+    note = "; ".join(filter(None, (row.note, about[row.kind])))
+    return replace(row, note=note, confidence=sure)
 
 
 @register
@@ -55,7 +99,7 @@ def multihead_attention(module: nn.MultiheadAttention, path: str, network: Netwo
 
     A head reads with its rows of query, key and value and writes with its columns of the output.
     """
-    projections = [*_inputs(module, path, network), _output(path, network)]
+    projections = [*_inputs(module, path, network), _output(module, path, network)]
     # a bare file does not tell the number of heads, its config.json may
     bare = path in network.readings
     count = query_heads(settings_of(module, path, network)) if bare else module.num_heads
@@ -89,10 +133,15 @@ def _inputs(module: nn.MultiheadAttention, path: str, network: Network) -> Itera
             weight = packed.narrow(0, index * width, width)
         else:
             weight = network.loader(join(path, f"{kind[0]}_proj_weight"))
-        yield Projection(join(path, kind), kind, weight, bias, Strips(0, width, width))
+        yield Projection(_named(module, path, kind, f"in_proj.{kind}"), kind, weight, bias, Strips(0, width, width))
 
 
-def _output(path: str, network: Network) -> Projection:
+def _named(module: nn.MultiheadAttention, path: str, name: str, other: str) -> str:
+    """A name for a row; another one where a child of a subclass has it."""
+    return join(path, other if name in module._modules else name)
+
+
+def _output(module: nn.MultiheadAttention, path: str, network: Network) -> Projection:
     weight, bias = network.loader(join(path, "out_proj.weight")), network.loaders.get(join(path, "out_proj.bias"))
     rows = weight.shape[0]
-    return Projection(join(path, "output"), "attention_output", weight, bias, Strips(0, rows, rows))
+    return Projection(_named(module, path, "output", "out_proj"), "attention_output", weight, bias, Strips(0, rows, rows))
