@@ -1,5 +1,6 @@
 """Multi-head attention: its projections, each head's share of them, and what each head compares and writes."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -23,8 +24,8 @@ __all__ = ["attention_by_structure", "multihead_attention"]
 
 _UNKNOWN = "the number of heads is not known"
 _GLOBAL = "of the tokens that see all others"
-_BY_POSITION = ("relative", "rel_", "r_", "pos_", "position", "attention_bias")
-"""Words in the names of what is added to the comparisons by position."""
+_BY_POSITION = re.compile(r"^r_|^pos_|rel(ative)?_|position|attention_bias|seg_embed|alibi")
+"""In the names of what is added to the comparisons by position."""
 _GATES = ("g_proj", "gate_proj", "to_gates", "linear_g", "output_gate", "g")
 
 
@@ -64,13 +65,8 @@ def _global(layout: Layout, path: str, found: Found, network: Network) -> dict[s
 
 def _about(layout: Layout, found: Found) -> dict[str, str]:
     """What is to be said of each circuit."""
-    own = {**dict(found.owner.named_parameters(recurse=False)), **dict(found.owner.named_children())}
-    others = sorted(
-        name
-        for name in own
-        if name not in {child.path.rpartition(".")[2] for child in found.roles.values()}
-        and any(word in name.lower() for word in _BY_POSITION)
-    )
+    own, known = _trained(found.owner), {child.path.rpartition(".")[2] for child in found.roles.values()}
+    others = sorted(name for name in own - known - {"r_w_bias"} if _BY_POSITION.search(name))
     compared, written = [layout.note], [layout.note]
     if others:
         compared.append(f"what is added by position is left out ({', '.join(others)})")
@@ -84,6 +80,12 @@ def _about(layout: Layout, found: Found) -> dict[str, str]:
     if behind and layout.roles["output"].used is None:
         written.append(f"before {', '.join(behind)}")
     return {"query_key": "; ".join(filter(None, compared)), "value_output": "; ".join(filter(None, written))}
+
+
+def _trained(module: nn.Module) -> set[str]:
+    """Names of a module's parameters and of the children that have some."""
+    children = {name for name, child in module.named_children() if any(True for _ in child.parameters())}
+    return children | {name for name, parameter in module._parameters.items() if parameter is not None}
 
 
 def _said(row: LayerMatrix, about: dict[str, str], roles: Mapping[str, Projection]) -> LayerMatrix:

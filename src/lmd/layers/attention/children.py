@@ -11,7 +11,16 @@ from torch.nn.modules.conv import _ConvNd
 
 from lmd.sources.skeleton import is_stored_transposed
 
-__all__ = ["Child", "Found", "attends", "global_roles", "outputs_of", "projections_of"]
+__all__ = [
+    "Child",
+    "Found",
+    "attends",
+    "global_roles",
+    "inputs_of",
+    "outputs_beside",
+    "outputs_of",
+    "projections_of",
+]
 
 _ROLES = {
     "query": r"q|query|queries",
@@ -27,8 +36,8 @@ _NAMES = {role: re.compile(rf"{_BEFORE}(?:{names}){_BEHIND}", re.IGNORECASE) for
 _PACKED = ("W_pack", "att_proj")
 """Names of a fused projection that do not say what it holds."""
 _OUTPUT = re.compile(
-    r"(?:to_|w_?|linear_|lin_|fc_|proj_|conv_)?(?:o|out|output)(?:_?(?:proj|lin|linear|projection|layer|dense|net|conv))?"
-    r"|dense|c_proj|proj|projection|linear_proj|post_proj|unify_?heads",
+    r"(?:to_|w_?|linear_|lin_|fc_|proj_)?(?:o|out|output)(?:_?(?:proj|lin|linear|projection|layer|dense|net|conv))?"
+    r"|conv_out|dense|c_proj|proj|projection|linear_proj|post_proj|unify_?heads",
     re.IGNORECASE,
 )
 _FUSED = ({"query", "key", "value"}, {"query", "key_value"}, {"query_key", "value"}, {"query_key_value"})
@@ -109,6 +118,24 @@ def outputs_of(module: nn.Module) -> int | None:
         if isinstance(answer, int):
             return answer
     return None
+
+
+def inputs_of(module: nn.Module) -> int | None:
+    """Number of inputs of a linear map, as its own attributes say."""
+    for name in ("in_features", "nx", "in_channels", "input_size_per_partition", "input_size"):
+        answer = vars(module).get(name)
+        if isinstance(answer, int):
+            return answer
+    weight = module._parameters.get("weight")
+    return weight.shape[0] if weight is not None and is_stored_transposed(module) else None
+
+
+def outputs_beside(module: nn.Module) -> Iterator[Child]:
+    """The children that are named as outputs of an attention."""
+    for name, child in module.named_children():
+        linear = _linear(child, name) if _OUTPUT.fullmatch(name) else None
+        if linear is not None:
+            yield linear
 
 
 def _complete(roles: dict[str, Child]) -> bool:
