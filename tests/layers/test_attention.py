@@ -165,10 +165,3 @@ def test_a_view_of_a_norm_does_not_take_its_row() -> None:
     rows = layers(seeded(LAYOUTS["normalised queries"][0]))
     assert rows["q_norm"].kind == "diagonal"
     assert "q_norm.weight" in rows["query_key.0"].loader.tensors
-
-
-def test_modules_that_only_look_like_attention_are_left_to_their_kinds() -> None:
-    pictures = nn.ModuleDict({name: nn.Conv2d(4, 4, 1) for name in ("query", "key", "value")})
-    assert {row.kind for row in layers(pictures).values()} == {"kernel_matrix"}
-    mixer = nn.ModuleDict({"in_proj": nn.Linear(4, 12), "out_proj": nn.Linear(4, 4)})
-    assert {row.kind for row in layers(mixer).values()} == {"dense"}

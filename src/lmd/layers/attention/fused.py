@@ -183,7 +183,8 @@ def _ways_of_pairs(
         return
     others = {third.kind: third}
     for strips in _halves(pair, roles, settings):
-        yield {**others, **{role: _part(pair, role, strips[role]) for role in roles}}, strips
+        both = {**others, **{role: _part(pair, role, strips[role]) for role in roles}}
+        yield {role: both[role] for role in _ROLES}, strips
 
 
 def _halves(pair: Projection, roles: tuple[str, str], settings: Settings) -> Iterator[dict[str, Strips]]:

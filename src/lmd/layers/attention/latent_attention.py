@@ -195,7 +195,8 @@ def _comparisons(
                 bool(rotary and rotary.interleaved),
             )
             out, inn = (steps[s].inputs + ("bias" in p) for s, p in zip(("query", role), parts, strict=True))
-            note = f"{text} of two that are added; before scaling and softmax; {_NORM}"
+            scaled = _NORM if {"gain"} & {*form.first, *form.second} else ""
+            note = "; ".join(filter(None, (f"{text}; one of two that are added, before scaling and softmax", scaled)))
             loader = Combined(partial(_compared, form=form), (*parts[0].values(), *parts[1].values()), (out + inn, size))
             name, view = join(where, f"query_key.{head}"), steps["query"].up.name
             yield ThinProduct(name, "query_key", (out, inn), loader, view_of=view, note=note, inner=size)

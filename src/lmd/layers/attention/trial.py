@@ -128,12 +128,13 @@ def _tried(module: nn.Module, path: str, found: Found) -> Trial | None:
         if sum(int(rows.sum()) for rows in _touched(mixed, weights).values()) <= 1:
             # a single token: what was meant as tokens is a batch
             continue
-        axis = 1 if isinstance(reader.module, _ConvNd) else mixed.ndim - 1
+        pictures = isinstance(reader.module, _ConvNd)
+        axis = 1 if pictures else mixed.ndim - 1
         size = mixed.shape[axis]
         if not mixed.requires_grad or not size:
             return None
         channels = tuple((c, _touched(mixed.select(axis, c), weights)) for c in sorted({0, size // 2, size - 1}))
-        return Trial(path, channels, _touched(call(_alike(tokens, axis)), weights))
+        return Trial(path, channels, _touched(call(_alike(tokens, pictures=pictures)), weights))
     return None
 
 
@@ -184,9 +185,9 @@ def _calls(module: nn.Module, reader: Child) -> Iterator[tuple[Tensor, int]]:
         yield from ((tokens, given) for given in (1, 3))
 
 
-def _alike(tokens: Tensor, axis: int) -> Tensor:
+def _alike(tokens: Tensor, *, pictures: bool) -> Tensor:
     """The first token in every place."""
-    if axis == 1 and tokens.ndim > 2:
+    if pictures:
         first = tokens.flatten(2)[:, :, :1]
         return first.expand(-1, -1, prod(tokens.shape[2:])).reshape(tokens.shape)
     return tokens.reshape(-1, tokens.shape[-1])[0].expand(tokens.shape)
