@@ -60,7 +60,11 @@ class Uncounted(Attention):
 
     def __init__(self) -> None:
         super().__init__()
-        self.wq, self.wk, self.wv = nn.Linear(6, 8, bias=False), nn.Linear(6, 4, bias=False), nn.Linear(6, 4, bias=False)
+        self.wq, self.wk, self.wv = (
+            nn.Linear(6, 8, bias=False),
+            nn.Linear(6, 4, bias=False),
+            nn.Linear(6, 4, bias=False),
+        )
         self.wo = nn.Linear(8, 6, bias=False)
 
     def split(self, x: Tensor) -> Heads:
@@ -206,7 +210,11 @@ class Pictures(Attention):
         return super().forward(x[0].flatten(1).T).T.reshape(1, -1, *x.shape[2:])
 
     def convolved(self, layer: nn.Module, x: Tensor) -> Tensor:
-        return layer(x.T.reshape(1, x.shape[1], *(len(x) if n == 0 else 1 for n in range(layer.weight.ndim - 2))))[0].flatten(1).T
+        return (
+            layer(x.T.reshape(1, x.shape[1], *(len(x) if n == 0 else 1 for n in range(layer.weight.ndim - 2))))[0]
+            .flatten(1)
+            .T
+        )
 
     def written(self, mixed: Tensor) -> Tensor:
         return self.convolved(self.get_submodule(self.out), mixed)

@@ -96,7 +96,9 @@ def test_what_nothing_tells_is_a_guess_with_the_other_kind_named() -> None:
     silent = nn.ModuleDict({"qkv": nn.Linear(6, 18), "proj": nn.Linear(6, 6)})
     silent.num_heads = 2
     rows = layers(silent)
-    assert rows["qkv.query"].confidence == rows["query_key.0"].confidence == rows["value_output.1"].confidence == "guess"
+    assert (
+        rows["qkv.query"].confidence == rows["query_key.0"].confidence == rows["value_output.1"].confidence == "guess"
+    )
     assert rows["qkv.query"].alternatives == ("dense",)
     assert "by convention only" in rows["qkv.query"].note
     assert rows["proj"].confidence == "declared"
@@ -134,8 +136,10 @@ def test_biases_beside_the_projections_are_folded(build: type[nn.Module]) -> Non
     with torch.no_grad():
         logits, values = module.logits(x).double(), module.split(x)[2].double()
     for head in range(2):
-        left, right = (with_one(x)[:, : n] for n in rows[f"query_key.{head}"].shape)
-        torch.testing.assert_close(left @ rows[f"query_key.{head}"].load() @ right.T, logits[head], rtol=EXACT, atol=EXACT)
+        left, right = (with_one(x)[:, :n] for n in rows[f"query_key.{head}"].shape)
+        torch.testing.assert_close(
+            left @ rows[f"query_key.{head}"].load() @ right.T, logits[head], rtol=EXACT, atol=EXACT
+        )
         O, V = rows[f"value_output.{head}"].thin()  # noqa: E741 - the literature's letter
         torch.testing.assert_close(with_one(x) @ V.T, values[head], rtol=EXACT, atol=EXACT)
 
@@ -198,7 +202,9 @@ def test_a_single_head_without_an_output_is_compared_and_its_values_say_why_noth
     x = data(1, 8, 2, 2)
     tokens = x[0].flatten(1).T.double()
     with torch.no_grad():
-        q, k = ((layer(x) - layer.bias[:, None, None])[0].flatten(1).T.double() for layer in list(module.children())[:2])
+        q, k = (
+            (layer(x) - layer.bias[:, None, None])[0].flatten(1).T.double() for layer in list(module.children())[:2]
+        )
     torch.testing.assert_close(tokens @ rows["query_key.0"].load() @ tokens.T, q @ k.T, rtol=EXACT, atol=EXACT)
     assert {name for name in rows if "." in name} == {"query_key.0"}
     assert "no output projection" in rows["value_conv"].note

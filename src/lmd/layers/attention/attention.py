@@ -46,7 +46,7 @@ def attention_by_structure(module: nn.Module, path: str, network: Network) -> It
     place = join(path, found.inside) if found.inside else path
     rotary = rotary_of(found.owner, place, settings, layout.heads, network)
     norms = [norm_of(found.owner, place, role, settings, layout.heads, network) for role in ("query", "key")]
-    about = _about(layout, found)
+    about = _about(layout, found, path)
     for where, roles in ((path, layout.roles), (join(path, "global"), everywhere)):
         if roles:
             parts = [roles[role].in_use() for role in ("query", "key", "value")]
@@ -63,11 +63,14 @@ def _global(layout: Layout, path: str, found: Found, network: Network) -> dict[s
     return {role: stored_projection(path, child, role, network).noted(_GLOBAL) for role, child in below.items()}
 
 
-def _about(layout: Layout, found: Found) -> dict[str, str]:
+def _about(layout: Layout, found: Found, path: str) -> dict[str, str]:
     """What is to be said of each circuit."""
     own, known = _trained(found.owner), {child.path.rpartition(".")[2] for child in found.roles.values()}
     others = sorted(name for name in own - known - {"r_w_bias"} if _BY_POSITION.search(name))
     compared, written = [layout.note], [layout.note]
+    if "has_relative_attention_bias" in vars(found.owner) and not others and "EncDec" not in path:
+        # T5: the first layer holds the table, all layers of self-attention add it
+        others = ["that of the first layer"]
     if others:
         compared.append(f"what is added by position is left out ({', '.join(others)})")
     if "logit_scale" in own:
@@ -146,4 +149,6 @@ def _named(module: nn.MultiheadAttention, path: str, name: str, other: str) -> s
 def _output(module: nn.MultiheadAttention, path: str, network: Network) -> Projection:
     weight, bias = network.loader(join(path, "out_proj.weight")), network.loaders.get(join(path, "out_proj.bias"))
     rows = weight.shape[0]
-    return Projection(_named(module, path, "output", "out_proj"), "attention_output", weight, bias, Strips(0, rows, rows))
+    return Projection(
+        _named(module, path, "output", "out_proj"), "attention_output", weight, bias, Strips(0, rows, rows)
+    )

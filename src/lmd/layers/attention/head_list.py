@@ -80,7 +80,9 @@ def _heads_below(module: nn.Module) -> list[dict[str, Child]] | None:
     return None
 
 
-def _are_heads(name: str, members: list[tuple[str, nn.Module]], roles: list[dict[str, Child]], module: nn.Module) -> bool:
+def _are_heads(
+    name: str, members: list[tuple[str, nn.Module]], roles: list[dict[str, Child]], module: nn.Module
+) -> bool:
     sizes = {tuple(outputs_of(head[role].module) for role in _ROLES) for head in roles}
     if len(sizes) != 1 or any(bends(head[role]) for head in roles for role in _ROLES):
         return False

@@ -174,8 +174,12 @@ def _comparisons(
 ) -> Iterator[ThinProduct]:
     wide, distance = sizes.plain + sizes.turning, network.wishes.distance
     known = rotary.frequencies if rotary and isinstance(rotary.frequencies, tuple) else ()
-    about = f"rotary positions at distance {distance}, query minus key" if known or not distance else (
-        f"distance {distance} left out: {rotary.reason if rotary and rotary.reason else 'nobody tells the frequencies'}"
+    about = (
+        f"rotary positions at distance {distance}, query minus key"
+        if known or not distance
+        else (
+            f"distance {distance} left out: {rotary.reason if rotary and rotary.reason else 'nobody tells the frequencies'}"
+        )
     )
     for where, role, start, size, key_step, text in (
         (path, "key", 0, sizes.plain, sizes.plain, "the part without positions"),
@@ -197,7 +201,9 @@ def _comparisons(
             out, inn = (steps[s].inputs + ("bias" in p) for s, p in zip(("query", role), parts, strict=True))
             scaled = _NORM if {"gain"} & {*form.first, *form.second} else ""
             note = "; ".join(filter(None, (f"{text}; one of two that are added, before scaling and softmax", scaled)))
-            loader = Combined(partial(_compared, form=form), (*parts[0].values(), *parts[1].values()), (out + inn, size))
+            loader = Combined(
+                partial(_compared, form=form), (*parts[0].values(), *parts[1].values()), (out + inn, size)
+            )
             name, view = join(where, f"query_key.{head}"), steps["query"].up.name
             yield ThinProduct(name, "query_key", (out, inn), loader, view_of=view, note=note, inner=size)
 

@@ -94,7 +94,9 @@ class _Choice:
         ways = self.ways()
         if not ways or len({_places(roles) for roles, _ in ways}) == 1:
             return bool(ways)
-        whole = next((self.stored[role] for role in ("query_key_value", "key_value", "query_key") if role in self.stored))
+        whole = next(
+            (self.stored[role] for role in ("query_key_value", "key_value", "query_key") if role in self.stored)
+        )
         return is_told(whole, self.settings)
 
     def untried(self) -> tuple[Parts, str]:
@@ -166,7 +168,11 @@ def _reasons(found: Found, has_output: bool) -> dict[str, str]:
 
 
 def _finished(
-    roles: Mapping[str, Projection], output: Projection | None, heads: Heads | None, reasons: Mapping[str, str], note: str
+    roles: Mapping[str, Projection],
+    output: Projection | None,
+    heads: Heads | None,
+    reasons: Mapping[str, str],
+    note: str,
 ) -> Layout:
     said = {role: part.noted(note) for role, part in roles.items()}
     if heads is not None:

@@ -95,7 +95,9 @@ class HeadStack:
     def narrow(self, dim: int, start: int, length: int) -> Loader:
         """The slice; of rows only those heads are read that it touches."""
         if not 0 <= start <= start + length <= self.shape[dim]:
-            raise ValueError(f"slice [{start}, {start + length}) leaves dimension {dim} of {self.shape}; stay inside it.")
+            raise ValueError(
+                f"slice [{start}, {start + length}) leaves dimension {dim} of {self.shape}; stay inside it."
+            )
         if dim == 1:
             return HeadStack(self.stack.narrow(self._rest()[0], start, length), self.heads, self.width)
         width = self.stack.shape[self.width]

@@ -63,7 +63,9 @@ def _with_norm(
     path: str, child: Child, weight: Loader, bias: Loader | None, network: Network
 ) -> tuple[Loader, Loader | None] | None:
     place, norm = child.behind[0] if child.behind else ("", nn.Identity())
-    parts = [network.loaders.get(join(join(path, place), name)) for name in ("weight", "running_var", "running_mean", "bias")]
+    parts = [
+        network.loaders.get(join(join(path, place), name)) for name in ("weight", "running_var", "running_mean", "bias")
+    ]
     if not isinstance(norm, _NormBase) or any(part is None for part in parts):
         return None
     gain, variance, mean, shift = (part for part in parts if part is not None)
