@@ -1,4 +1,4 @@
-"""Attention in forms whose heads nobody counts by the usual names; each module splits its projections by its own code."""
+"""Attention in forms whose heads nobody counts by the usual names; each module splits by its own code."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -348,8 +348,9 @@ OTHERS = {
         rows_of("heads.0.query heads.0.key heads.0.value heads.1.query heads.1.key heads.1.value proj", 2),
     ),
 }
-_COMPARED = ("query_key.0", "query_key.1", "rotary.query_key.0", "rotary.query_key.1")
 LATENT = (
-    "q_a_proj q_b_proj kv_a_proj_with_mqa.latent kv_a_proj_with_mqa.key kv_b_proj.key kv_b_proj.value o_proj".split()
-    + [*_COMPARED, "value_output.0", "value_output.1", "q_a_layernorm", "kv_a_layernorm"]
+    *("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa.latent", "kv_a_proj_with_mqa.key"),
+    *("kv_b_proj.key", "kv_b_proj.value", "o_proj"),
+    *("query_key.0", "query_key.1", "rotary.query_key.0", "rotary.query_key.1"),
+    *("value_output.0", "value_output.1", "q_a_layernorm", "kv_a_layernorm"),
 )

@@ -314,9 +314,7 @@ KINDS += [
     for name, (build, rows) in attention_forms.OTHERS.items()
 ]
 KINDS.append(
-    Example(
-        "attention from a latent", seeded(attention_forms.Latent), tuple(attention_forms.LATENT), attention_forms.latent
-    )
+    Example("attention from a latent", seeded(attention_forms.Latent), attention_forms.LATENT, attention_forms.latent)
 )
 
 

@@ -140,7 +140,7 @@ def test_biases_beside_the_projections_are_folded(build: type[nn.Module]) -> Non
         torch.testing.assert_close(
             left @ rows[f"query_key.{head}"].load() @ right.T, logits[head], rtol=EXACT, atol=EXACT
         )
-        O, V = rows[f"value_output.{head}"].thin()  # noqa: E741 - the literature's letter
+        _, V = rows[f"value_output.{head}"].thin()
         torch.testing.assert_close(with_one(x) @ V.T, values[head], rtol=EXACT, atol=EXACT)
 
 

@@ -1,6 +1,5 @@
 """Multi-head attention: its projections, each head's share of them, and what each head compares and writes."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -13,20 +12,17 @@ from lmd.layers.attention.layouts import Layout, layout_of
 from lmd.layers.attention.norms import norm_of
 from lmd.layers.attention.positions import rotary_of
 from lmd.layers.attention.projection import Projection, Strips
+from lmd.layers.attention.remarks import remarks
 from lmd.layers.attention.settings import settings_around, settings_of
 from lmd.layers.attention.stored import stored_projection
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import claims, join, register
 from lmd.sources.network import Network
-from lmd.sources.reading import Confidence
 
 __all__ = ["attention_by_structure", "multihead_attention"]
 
 _UNKNOWN = "the number of heads is not known"
 _GLOBAL = "of the tokens that see all others"
-_BY_POSITION = re.compile(r"^r_|^pos_|rel(ative)?_|position|attention_bias|seg_embed|alibi")
-"""In the names of what is added to the comparisons by position."""
-_GATES = ("g_proj", "gate_proj", "to_gates", "linear_g", "output_gate", "g")
 
 
 @claims(attends)
@@ -46,15 +42,14 @@ def attention_by_structure(module: nn.Module, path: str, network: Network) -> It
     place = join(path, found.inside) if found.inside else path
     rotary = rotary_of(found.owner, place, settings, layout.heads, network)
     norms = [norm_of(found.owner, place, role, settings, layout.heads, network) for role in ("query", "key")]
-    about = _about(layout, found, path)
+    about = remarks(layout, found, path)
     for where, roles in ((path, layout.roles), (join(path, "global"), everywhere)):
         if roles:
-            parts = [roles[role].in_use() for role in ("query", "key", "value")]
-            output = layout.roles.get("output")
-            attention = Attention(where, *parts, output and output.in_use(), layout.heads, rotary, (norms[0], norms[1]))
-            for row in circuits(attention, network.wishes):
-                if row.kind not in layout.missing:
-                    yield _said(row, about, roles)
+            query, key, value = (roles[role].in_use() for role in ("query", "key", "value"))
+            output = layout.roles["output"].in_use() if "output" in layout.roles else None
+            attention = Attention(where, query, key, value, output, layout.heads, rotary, (norms[0], norms[1]))
+            shown = (row for row in circuits(attention, network.wishes) if row.kind not in layout.missing)
+            yield from (_said(row, about, roles) for row in shown)
 
 
 def _global(layout: Layout, path: str, found: Found, network: Network) -> dict[str, Projection]:
@@ -63,39 +58,11 @@ def _global(layout: Layout, path: str, found: Found, network: Network) -> dict[s
     return {role: stored_projection(path, child, role, network).noted(_GLOBAL) for role, child in below.items()}
 
 
-def _about(layout: Layout, found: Found, path: str) -> dict[str, str]:
-    """What is to be said of each circuit."""
-    own, known = _trained(found.owner), {child.path.rpartition(".")[2] for child in found.roles.values()}
-    others = sorted(name for name in own - known - {"r_w_bias"} if _BY_POSITION.search(name))
-    compared, written = [layout.note], [layout.note]
-    if "has_relative_attention_bias" in vars(found.owner) and not others and "EncDec" not in path:
-        # T5: the first layer holds the table, all layers of self-attention add it
-        others = ["that of the first layer"]
-    if others:
-        compared.append(f"what is added by position is left out ({', '.join(others)})")
-    if "logit_scale" in own:
-        compared.append("queries and keys are divided by their sizes, which is not linear and left out")
-    if any(name in own for name in _GATES):
-        written.append("before the gate")
-    if "query_key" in found.roles and layout.roles["query"].name == layout.roles["key"].name:
-        compared.append("query and key are one projection; if keys are divided by their sizes, that is left out")
-    behind = [type(module).__name__ for _, module in found.roles["output"].behind] if "output" in found.roles else []
-    if behind and layout.roles["output"].used is None:
-        written.append(f"before {', '.join(behind)}")
-    return {"query_key": "; ".join(filter(None, compared)), "value_output": "; ".join(filter(None, written))}
-
-
-def _trained(module: nn.Module) -> set[str]:
-    """Names of a module's parameters and of the children that have some."""
-    children = {name for name, child in module.named_children() if any(True for _ in child.parameters())}
-    return children | {name for name, parameter in module._parameters.items() if parameter is not None}
-
-
-def _said(row: LayerMatrix, about: dict[str, str], roles: Mapping[str, Projection]) -> LayerMatrix:
+def _said(row: LayerMatrix, about: Mapping[str, str], roles: Mapping[str, Projection]) -> LayerMatrix:
     sources = ("query", "key") if row.kind == "query_key" else ("value",)
-    sure: Confidence = next((r.confidence for s in sources if (r := roles[s]).confidence == "guess"), row.confidence)
+    guessed = any(roles[source].confidence == "guess" for source in sources)
     note = "; ".join(filter(None, (row.note, about[row.kind])))
-    return replace(row, note=note, confidence=sure)
+    return replace(row, note=note, confidence="guess" if guessed else row.confidence)
 
 
 @register

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from lmd.layers.registry import own_shapes
 from lmd.sources.skeleton import is_stored_transposed
 
 __all__ = [
@@ -126,8 +127,7 @@ def inputs_of(module: nn.Module) -> int | None:
         answer = vars(module).get(name)
         if isinstance(answer, int):
             return answer
-    weight = module._parameters.get("weight")
-    return weight.shape[0] if weight is not None and is_stored_transposed(module) else None
+    return own_shapes(module).get("weight", (None,))[0] if is_stored_transposed(module) else None
 
 
 def outputs_beside(module: nn.Module) -> Iterator[Child]:
@@ -142,8 +142,8 @@ def _complete(roles: dict[str, Child]) -> bool:
     if not any(wanted <= set(roles) for wanted in _FUSED):
         return False
     # heads of equal width: the keys of all heads divide the queries
-    sizes = [outputs_of(roles[role].module) for role in ("query", "key") if role in roles]
-    return len(sizes) < 2 or None in sizes or not sizes[0] % (sizes[1] or 1)  # pyright: ignore
+    query, key = (outputs_of(roles[role].module) if role in roles else None for role in ("query", "key"))
+    return query is None or not key or query % key == 0
 
 
 def _direct(module: nn.Module) -> dict[str, Child]:
@@ -248,7 +248,6 @@ def _number(value: int | str) -> int:
 
 def _is_like_linear(child: nn.Module) -> bool:
     """A linear layer of a library that cuts it over devices: its weight is as large as its attributes say."""
-    weight = child._parameters.get("weight")
-    sizes = [vars(child).get(name) for name in ("output_size", "input_size")]
+    sizes = tuple(vars(child).get(name) for name in ("output_size", "input_size"))
     named = any(form.__name__.endswith("Linear") for form in type(child).__mro__)
-    return named and weight is not None and list(weight.shape) == sizes
+    return named and own_shapes(child).get("weight") == sizes

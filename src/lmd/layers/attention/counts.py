@@ -83,9 +83,9 @@ def heads_of(
     if said and width and read is not None:
         # a width may be said of something else; the output projection tells whether the number of heads alone fits
         guesses.append((said, None))
-    for count, wide in guesses:
+    for number, wide in guesses:
         for gated in (False, True):
-            heads = _fitting((query, key, value), read, count, wide, gated=gated)
+            heads = _fitting((query, key, value), read, number, wide, gated=gated)
             if heads is not None:
                 return heads
     return None

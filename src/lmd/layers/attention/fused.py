@@ -46,7 +46,7 @@ def parts_of_fused(whole: Projection, settings: Settings, read: int | None, coun
         return [_divided(whole, _codegen(whole), heads)]
     shared = heads.queries // heads.keys
     lengths = {role: heads.width * (shared if role == "query" else 1) for role in order}
-    ways = [_blocks({role: heads.width for role in order}, heads), _by_head(lengths, heads.keys)]
+    ways = [_blocks(dict.fromkeys(order, heads.width), heads), _by_head(lengths, heads.keys)]
     if _lies_by_head(last, whole, heads, settings):
         ways.reverse()
     return [*found, *(_divided(whole, strips, heads) for strips in ways)]
@@ -58,7 +58,8 @@ def parts_of_pairs(
     """The ways in which two of query, key and value may lie in one weight beside the third, or in none."""
     found: list[Parts] = []
     for parts, strips in _ways_of_pairs(stored, settings):
-        heads = heads_of(settings, *(parts[role].outputs for role in _ROLES), read, count=count)
+        query, key, value = (parts[role].outputs for role in _ROLES)
+        heads = heads_of(settings, query, key, value, read, count=count)
         found.append((_gated(parts, heads), heads) if strips is None else (parts, heads))
     return found
 

@@ -174,13 +174,9 @@ def _comparisons(
 ) -> Iterator[ThinProduct]:
     wide, distance = sizes.plain + sizes.turning, network.wishes.distance
     known = rotary.frequencies if rotary and isinstance(rotary.frequencies, tuple) else ()
-    about = (
-        f"rotary positions at distance {distance}, query minus key"
-        if known or not distance
-        else (
-            f"distance {distance} left out: {rotary.reason if rotary and rotary.reason else 'nobody tells the frequencies'}"
-        )
-    )
+    about = f"rotary positions at distance {distance}, query minus key"
+    if distance and not known:
+        about = f"distance {distance} left out: {(rotary and rotary.reason) or 'nobody tells the frequencies'}"
     for where, role, start, size, key_step, text in (
         (path, "key", 0, sizes.plain, sizes.plain, "the part without positions"),
         (join(path, "rotary"), "rotary", sizes.plain, sizes.turning, 0, f"the rotary part; {about}"),

@@ -64,7 +64,7 @@ def layout_of(module: nn.Module, path: str, found: Found, settings: Settings, ne
     (roles, heads), note = choice.tried(trial) if trial else choice.untried()
     inside = join(path, found.inside) if found.inside else path
     roles = {role: _with_bias(part, inside, found.owner, network) for role, part in roles.items()}
-    return _finished(roles, output, heads, _reasons(found, output is not None), note)
+    return _finished(roles, output, heads, _reasons(found, has_output=output is not None), note)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,9 +94,7 @@ class _Choice:
         ways = self.ways()
         if not ways or len({_places(roles) for roles, _ in ways}) == 1:
             return bool(ways)
-        whole = next(
-            (self.stored[role] for role in ("query_key_value", "key_value", "query_key") if role in self.stored)
-        )
+        whole = next(self.stored[role] for role in ("query_key_value", "key_value", "query_key") if role in self.stored)
         return is_told(whole, self.settings)
 
     def untried(self) -> tuple[Parts, str]:
@@ -112,9 +110,9 @@ class _Choice:
         """The first that the module itself confirms."""
         size = self.read or min(part.outputs for part in self.stored.values())
         others = (way for count in counts_of(size) for way in self.ways(count))
-        for way in chain(self.ways(), others):
-            if way[1] is not None and trial.confirms(*way):
-                return way, "" if trial.is_softmax(way[0]) else _NO_SOFTMAX
+        for roles, heads in chain(self.ways(), others):
+            if heads is not None and trial.confirms(roles, heads):
+                return (roles, heads), "" if trial.is_softmax(roles) else _NO_SOFTMAX
         parts, note = self.untried()
         return parts, f"{note}; {_NOT_CONFIRMED}" if parts[1] else note
 
@@ -150,7 +148,7 @@ def _with_bias(part: Projection, path: str, owner: nn.Module, network: Network) 
     return part
 
 
-def _reasons(found: Found, has_output: bool) -> dict[str, str]:
+def _reasons(found: Found, *, has_output: bool) -> dict[str, str]:
     """Circuit to why there is none."""
     bent = {role: text for role, child in found.roles.items() if role != "output" and (text := bends(child))}
     reasons = {}

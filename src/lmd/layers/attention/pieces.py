@@ -165,6 +165,6 @@ def _gain(weight: Tensor, variance: Tensor, *, eps: float) -> Tensor:
     return weight.double() / torch.sqrt(variance.double() + eps)
 
 
-def _shift(weight: Tensor, variance: Tensor, mean: Tensor, *biases: Tensor, eps: float) -> Tensor:
-    before = biases[1].double() if len(biases) > 1 else 0.0
-    return biases[0].double() + _gain(weight, variance, eps=eps) * (before - mean.double())
+def _shift(weight: Tensor, variance: Tensor, mean: Tensor, shift: Tensor, *biases: Tensor, eps: float) -> Tensor:
+    before = sum((bias.double() for bias in biases), torch.zeros_like(mean, dtype=torch.float64))
+    return shift.double() + _gain(weight, variance, eps=eps) * (before - mean.double())

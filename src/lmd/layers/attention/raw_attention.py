@@ -11,7 +11,7 @@ from lmd.layers.attention.pieces import HeadStack
 from lmd.layers.attention.positions import Rotary
 from lmd.layers.attention.projection import Projection, Strips
 from lmd.layers.layer_matrix import LayerMatrix
-from lmd.layers.registry import claims, join
+from lmd.layers.registry import claims, join, own_shapes
 from lmd.linalg.rotary import rotary_frequencies
 from lmd.sources.loaders import Loader
 from lmd.sources.network import Network
@@ -70,7 +70,7 @@ def raw_attention(module: nn.Module, path: str, network: Network) -> Iterator[La
 
 
 def _heads(module: nn.Module) -> tuple[dict[str, tuple[str, Axes]], Heads] | None:
-    own = {name: tuple(tensor.shape) for name, tensor in module._parameters.items() if tensor is not None}
+    own = own_shapes(module)
     for layout in (_WITH_HEADS_FIRST, _WITH_HEADS_BETWEEN):
         # keys and values of fewer heads have another name in TransformerLens, which repeats them under this one
         names = {kind: (f"_{n}" if f"_{n}" in own else n, axes) for kind, (n, axes) in layout.items()}

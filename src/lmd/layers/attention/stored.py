@@ -43,7 +43,7 @@ def stored_projection(path: str, child: Child, role: str, network: Network) -> P
         bias,
         strips,
         turned,
-        _note(child, used is not None),
+        _note(folded=used is not None),
         kernel=kernel,
         groups=groups,
         used=used,
@@ -73,5 +73,5 @@ def _with_norm(
     return scaled, batch_norm_shift((gain, variance, mean, shift), bias, norm.eps)
 
 
-def _note(child: Child, folded: bool) -> str:
+def _note(*, folded: bool) -> str:
     return "its heads use it with the batch normalisation behind it folded in" if folded else ""

@@ -108,7 +108,7 @@ def _copy(module: nn.Module) -> nn.Module:
     for parameter in tried.parameters():
         drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
         parameter.data = drawn / prod(drawn.shape[1:]) ** 0.5 if drawn.ndim > 1 else 1.0 + 0.3 * drawn
-        parameter.requires_grad_(True)
+        parameter.requires_grad_()
     for inner in tried.modules():
         # the user's hooks came along and are not to be called
         inner._forward_hooks.clear()
