@@ -104,7 +104,7 @@ def _copy(module: nn.Module) -> nn.Module:
     tried = copy.deepcopy(module).to_empty(device="cpu").double().eval()
     generator = torch.Generator().manual_seed(0)
     for name, buffer in tried.named_buffers():
-        buffer.data = held[name] if name in held else torch.zeros_like(buffer)
+        buffer.data = held[name].to(buffer.dtype) if name in held else torch.zeros_like(buffer)
     for parameter in tried.parameters():
         drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
         parameter.data = drawn / prod(drawn.shape[1:]) ** 0.5 if drawn.ndim > 1 else 1.0 + 0.3 * drawn
@@ -177,7 +177,8 @@ def _calls(module: nn.Module, reader: Child) -> Iterator[tuple[Tensor, int]]:
         window = vars(module).get("window_size", 0)
         area = window[0] * window[-1] if isinstance(window, tuple | list) and window else 0
         area = window * window if isinstance(window, int) else area
-        counts = [_TOKENS, *([area] if area else [])]
+        # a window of tokens, with or without a token for the class
+        counts = [_TOKENS, *([area, area + 1] if area else [])]
         shapes = [*((1, n, width) for n in counts), (_TOKENS, 1, width), (_TOKENS, width), (1, 2, 2, width)]
     generator = torch.Generator().manual_seed(1)
     for shape in shapes:
