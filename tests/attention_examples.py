@@ -60,7 +60,11 @@ class Attention(nn.Module, ABC):
         _, _, v = self.split(x)
         weights = torch.softmax(self.logits(x) / 3.0, dim=-1)
         mixed = weights @ v.repeat_interleave(len(weights) // len(v), dim=0)
-        return self.get_submodule(self.out)((mixed * self.gate(x)).transpose(0, 1).flatten(1))
+        return self.written((mixed * self.gate(x)).transpose(0, 1).flatten(1))
+
+    def written(self, mixed: Tensor) -> Tensor:
+        """What the output projection makes of what the heads give."""
+        return self.get_submodule(self.out)(mixed)
 
 
 def heads_first(x: Tensor, heads: int) -> Tensor:
@@ -325,7 +329,7 @@ def projections(module: Attention, matrices: Matrices) -> Iterator[tuple[Tensor,
             yield torch.sigmoid(x @ matrices["q_proj.gate"].T), module.gate(x).transpose(0, 1).flatten(1)
         path = module.out if module.out in matrices else f"{module.out}.0"
         z = torch.randn(4, matrices[path].shape[1], generator=torch.Generator().manual_seed(5))
-        yield z @ matrices[path].T, module.get_submodule(path)(z)
+        yield z @ matrices[path].T, module.written(z)
     yield from circuits(module, matrices)
 
 

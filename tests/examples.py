@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.utils import prune
 
 from lmd.testing import Example
-from tests import attention_examples
+from tests import attention_examples, attention_forms
 from tests.convolutions import convolution_examples
 from tests.kind_examples import MORE_KINDS
 from tests.seeds import data, linear_part, seeded
@@ -307,8 +307,15 @@ KINDS: list[Example] = [
 ]
 KINDS += [
     Example(f"attention: {name}", seeded(build), rows, attention_examples.projections)
-    for name, (build, rows) in attention_examples.LAYOUTS.items()
+    for name, (build, rows) in (attention_examples.LAYOUTS | attention_forms.FORMS).items()
 ]
+KINDS += [
+    Example(f"attention: {name}", seeded(build), rows, attention_examples.circuits)
+    for name, (build, rows) in attention_forms.OTHERS.items()
+]
+KINDS.append(
+    Example("attention from a latent", seeded(attention_forms.Latent), attention_forms.LATENT, attention_forms.latent)
+)
 
 
 class Residual(nn.Module):

@@ -74,6 +74,9 @@ def _noted(row: LayerMatrix, reading: Reading | None, twins: Mapping[str, list[s
     note = "; ".join(text for text in texts if text)
     if reading is None or reading.kind == "raw":
         return replace(row, note=note)
+    if row.confidence == "guess":
+        # the file tells what the tensor is, not how its parts lie in it
+        return replace(row, note=note, alternatives=(*row.alternatives, *reading.alternatives))
     return replace(row, confidence=reading.confidence, alternatives=reading.alternatives, note=note)
 
 

@@ -63,7 +63,9 @@ def head_width(settings: Settings) -> int | None:
     return settings.count(*_WIDTH)
 
 
-def heads_of(settings: Settings, query: int, key: int, value: int, read: int | None) -> Heads | None:
+def heads_of(
+    settings: Settings, query: int, key: int, value: int, read: int | None, *, count: int | None = None
+) -> Heads | None:
     """The heads that fit the rows of the projections; None if nobody says how many, or what is said does not fit.
 
     Args:
@@ -72,15 +74,18 @@ def heads_of(settings: Settings, query: int, key: int, value: int, read: int | N
         key: rows of the key projection.
         value: rows of the value projection.
         read: columns of the output projection, None without one.
+        count: of query heads, instead of what is said.
     """
+    if count is not None:
+        return _fitting((query, key, value), read, count, None, gated=False)
     said, width = query_heads(settings), head_width(settings)
     guesses = [(said, width)]
     if said and width and read is not None:
         # a width may be said of something else; the output projection tells whether the number of heads alone fits
         guesses.append((said, None))
-    for count, wide in guesses:
+    for number, wide in guesses:
         for gated in (False, True):
-            heads = _fitting((query, key, value), read, count, wide, gated=gated)
+            heads = _fitting((query, key, value), read, number, wide, gated=gated)
             if heads is not None:
                 return heads
     return None

@@ -1,7 +1,8 @@
 """One projection of an attention layer, alone in its tensor or among others."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Shaped
@@ -10,6 +11,7 @@ from torch import Tensor
 from lmd.layers.layer_matrix import LayerMatrix, as_stored, transposed
 from lmd.sources.joined import Joined
 from lmd.sources.loaders import Combined, Loader
+from lmd.sources.reading import Confidence
 
 __all__ = ["Projection", "Strips"]
 
@@ -49,6 +51,12 @@ class Projection:
         strips: its outputs among those of the stored weight.
         stored_transposed: whether the weight is stored ``(in, out)``.
         note: what its row is to say.
+        kernel: the stored kernel, of a grouped convolution that is the whole projection.
+        groups: of that convolution.
+        used: weight and bias as they work together with the batch normalisation behind them, None without one.
+        confidence: of what its row is.
+        alternatives: other kinds its row may be.
+        bias_strips: its outputs among those of the stored bias, where they lie otherwise than in the weight.
     """
 
     name: str
@@ -58,6 +66,12 @@ class Projection:
     strips: Strips
     stored_transposed: bool = False
     note: str = ""
+    kernel: Loader | None = None
+    groups: int = 1
+    used: tuple[Loader, Loader | None] | None = None
+    confidence: Confidence = "declared"
+    alternatives: tuple[str, ...] = ()
+    bias_strips: Strips | None = None
 
     @property
     def inputs(self) -> int:
@@ -68,6 +82,16 @@ class Projection:
     def outputs(self) -> int:
         """Number of outputs."""
         return self.strips.size
+
+    def in_use(self) -> "Projection":
+        """As heads use it: with the batch normalisation behind it."""
+        if self.used is None:
+            return self
+        return replace(self, weight=self.used[0], bias=self.used[1], kernel=None, groups=1, used=None)
+
+    def noted(self, *texts: str) -> "Projection":
+        """With more to say."""
+        return replace(self, note="; ".join(filter(None, (self.note, *texts))))
 
     def rows(self, start: int, size: int) -> Loader:
         """Some of its outputs, as stored: ``(size, in)``, or ``(in, size)``."""
@@ -80,10 +104,14 @@ class Projection:
 
     def biases(self, start: int, size: int) -> Loader | None:
         """The biases of some of its outputs."""
-        return None if self.bias is None else _cut(self.bias, self.strips, 0, start, size)
+        return None if self.bias is None else _cut(self.bias, self.bias_strips or self.strips, 0, start, size)
 
     def row(self, *, fold_bias: bool = False) -> LayerMatrix:
         """Its own row: ``W``, or ``[W b]`` where it has a bias."""
+        if self.kernel is not None and self.groups > 1 and not (fold_bias and self.bias):
+            form, note = partial(_blocks, groups=self.groups), f"{self.groups} groups"
+            shape, text = (self.outputs, self.inputs), "; ".join(filter(None, (self.note, note)))
+            return self._said(LayerMatrix(self.name, self.kind, shape, self.kernel, form, self.groups, note=text))
         return self._matrix(self.name, self.rows(0, self.outputs), self.biases(0, self.outputs) if fold_bias else None)
 
     def part(self, index: int, width: int, *, fold_bias: bool = False) -> LayerMatrix:
@@ -103,7 +131,14 @@ class Projection:
             loader, form, inn = Combined(function, (loader, bias), (out, inn + 1)), as_stored, inn + 1
             notes.append("[W b]: the last input is the constant 1")
         note = "; ".join(text for text in notes if text)
-        return LayerMatrix(name, self.kind, (out, inn), loader, form, view_of=view_of, note=note)
+        return self._said(LayerMatrix(name, self.kind, (out, inn), loader, form, view_of=view_of, note=note))
+
+    def _said(self, row: LayerMatrix) -> LayerMatrix:
+        return replace(row, confidence=self.confidence, alternatives=self.alternatives)
+
+
+def _blocks(kernel: Tensor, *, groups: int) -> Tensor:
+    return kernel.reshape(groups, kernel.shape[0] // groups, -1)
 
 
 def _cut(loader: Loader, strips: Strips, axis: int, start: int, size: int) -> Loader:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from lmd.layers.attention.children import projections_below
+from lmd.layers.attention.children import Found, global_roles
 from lmd.layers.attention.norms import HeadNorm, is_norm_of_heads
 from lmd.layers.attention.positions import Rotary
 from lmd.sources.network import Network
@@ -55,18 +55,18 @@ def about_value_output(
     return "; ".join(filter(None, (*texts, left_out)))
 
 
-def left_out(module: nn.Module, path: str, network: Network) -> str:
+def left_out(found: Found, path: str, network: Network) -> str:
     """Which children and parameters of an attention layer are neither projections nor norms of its heads, in words."""
-    places = {place for place, _ in projections_below(module).values()}
-    inside = next((name for name in ("self", "attention") if any(p.startswith(f"{name}.") for p in places)), "")
-    owner = module._modules.get(inside) or module
-    taken = {place.removeprefix(f"{inside}.").partition(".")[0] for place in places}
+    inside, owner = found.inside, found.owner
+    start = f"{inside}." if inside else ""
+    places = [child.path for child in (*found.roles.values(), *global_roles(found).values())]
+    taken = {place.removeprefix(start).partition(".")[0] for place in places}
     names = [name for name, child in owner.named_children() if name not in taken and _matters(name, child)]
     names += [name for name, _ in owner.named_parameters(recurse=False)]
     if network.readings:
         # a tree built from a file has modules for those of its tensors only that make one
-        start = "".join(f"{part}." for part in (path, inside) if part)
-        own = (name.removeprefix(start) for name in network.loaders if name.startswith(start))
+        prefix = "".join(f"{part}." for part in (path, inside) if part)
+        own = (name.removeprefix(prefix) for name in network.loaders if name.startswith(prefix))
         names += [name for name in own if "." not in name and name not in names]
     if "logit_scale" in names:
         # as in the second Swin Transformer

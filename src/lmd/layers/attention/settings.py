@@ -1,14 +1,15 @@
 """What an attention module, its configuration, or that of the whole network says about its heads."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
+from lmd.layers.registry import join
 from lmd.sources.network import Network
 
-__all__ = ["Settings", "settings_of"]
+__all__ = ["Settings", "settings_around", "settings_of"]
 
 _HALVES = {
     "text_config": ("text", "language", "decoder", "llm"),
@@ -30,12 +31,19 @@ class Settings:
         own: what the module keeps as plain attributes.
         configs: configurations, the nearest first: mappings or objects with attributes.
         classes: names of the classes of the module and of its children.
+        library: the one that the module's class is from.
     """
 
     path: str
     own: Mapping[str, Any]
     configs: tuple[Any, ...]
     classes: tuple[str, ...]
+    library: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the family is named, whose layouts are known."""
+        return self.library == "transformers" or isinstance(self.value("model_type"), str)
 
     def value(self, *names: str) -> Any:
         """The first answer to one of the names that is not None; None if there is none."""
@@ -67,7 +75,16 @@ def settings_of(module: nn.Module, path: str, network: Network) -> Settings:
     if isinstance(file, Mapping):
         found.extend((*_chosen(file, path), file))
     classes = (type(module).__name__, *(type(child).__name__ for child in module.children()))
-    return Settings(path, own, tuple(found), classes)
+    return Settings(path, own, tuple(found), classes, type(module).__module__.partition(".")[0])
+
+
+def settings_around(module: nn.Module, path: str, inside: str, network: Network) -> Settings:
+    """Those of an attention module whose projections lie in a child: the child knows best, then the module."""
+    outer = settings_of(module, path, network)
+    if not inside:
+        return outer
+    inner = settings_of(module.get_submodule(inside), join(path, inside), network)
+    return replace(inner, path=path, own={**outer.own, **inner.own})
 
 
 def _upwards(root: nn.Module, path: str) -> list[nn.Module]:

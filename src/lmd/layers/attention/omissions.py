@@ -1,0 +1,40 @@
+"""What the circuits of a head leave out, by what else its attention module holds."""
+
+import re
+
+from torch import nn
+
+from lmd.layers.attention.children import Found
+from lmd.layers.attention.layouts import Layout
+
+__all__ = ["omissions"]
+
+_BY_POSITION = re.compile(r"^r_|^pos_|rel(ative)?_|position|attention_bias|seg_embed|alibi")
+"""In the names of what is added to the comparisons by position."""
+_GATES = ("g_proj", "gate_proj", "to_gates", "linear_g", "output_gate", "g")
+
+
+def omissions(layout: Layout, found: Found, path: str) -> dict[str, str]:
+    """Circuit to what is to be said of it in every head."""
+    own, known = _trained(found.owner), {child.path.rpartition(".")[2] for child in found.roles.values()}
+    others = sorted(name for name in own - known - {"r_w_bias"} if _BY_POSITION.search(name))
+    compared, written = [layout.note], [layout.note]
+    if "has_relative_attention_bias" in vars(found.owner) and not others and "EncDec" not in path:
+        # T5: the first layer holds the table, all layers of self-attention add it
+        others = ["that of the first layer"]
+    if others:
+        compared.append(f"what is added by position is left out ({', '.join(others)})")
+    if any(name in own for name in _GATES):
+        written.append("before the gate")
+    if "query_key" in found.roles and layout.roles["query"].name == layout.roles["key"].name:
+        compared.append("query and key are one projection; if keys are divided by their sizes, that is left out")
+    behind = [type(module).__name__ for _, module in found.roles["output"].behind] if "output" in found.roles else []
+    if behind and layout.roles["output"].used is None:
+        written.append(f"before {', '.join(behind)}")
+    return {"query_key": "; ".join(filter(None, compared)), "value_output": "; ".join(filter(None, written))}
+
+
+def _trained(module: nn.Module) -> set[str]:
+    """Names of a module's parameters and of the children that have some."""
+    children = {name for name, child in module.named_children() if any(True for _ in child.parameters())}
+    return children | {name for name, parameter in module._parameters.items() if parameter is not None}
