@@ -261,7 +261,9 @@ def test_the_second_projections_of_longformer_have_circuits_of_their_own() -> No
 def test_what_a_comparison_leaves_out_is_said() -> None:
     assert "r_kernel" in rows_of(build("Funnel"))["encoder.blocks.0.0.attention.query_key.0"].note
     rows = rows_of(build("T5"))
-    for block in range(2):
-        assert "by position" in rows[f"encoder.block.{block}.layer.0.SelfAttention.query_key.0"].note
+    for block, words in enumerate(
+        ("relative_attention_bias of the layer left out", "added by position, from the table")
+    ):
+        assert words in rows[f"encoder.block.{block}.layer.0.SelfAttention.query_key.0"].note
     swin = rows_of(build("Swinv2"))["encoder.layers.1.blocks.0.attention.query_key.3"]
-    assert "divided by their sizes" in swin.note
+    assert "the lengths by which it divides each query and key" in swin.note

@@ -1,7 +1,5 @@
 """What the circuits of a head leave out, by what else its attention module holds."""
 
-import re
-
 from torch import nn
 
 from lmd.layers.attention.children import Found
@@ -9,21 +7,17 @@ from lmd.layers.attention.layouts import Layout
 
 __all__ = ["omissions"]
 
-_BY_POSITION = re.compile(r"^r_|^pos_|rel(ative)?_|position|attention_bias|seg_embed|alibi")
-"""In the names of what is added to the comparisons by position."""
 _GATES = ("g_proj", "gate_proj", "to_gates", "linear_g", "output_gate", "g")
 
 
 def omissions(layout: Layout, found: Found, path: str) -> dict[str, str]:
     """Circuit to what is to be said of it in every head."""
-    own, known = _trained(found.owner), {child.path.rpartition(".")[2] for child in found.roles.values()}
-    others = sorted(name for name in own - known - {"r_w_bias"} if _BY_POSITION.search(name))
+    own = _trained(found.owner)
     compared, written = [layout.note], [layout.note]
-    if "has_relative_attention_bias" in vars(found.owner) and not others and "EncDec" not in path:
-        # T5: the first layer holds the table, all layers of self-attention add it
-        others = ["that of the first layer"]
-    if others:
-        compared.append(f"what is added by position is left out ({', '.join(others)})")
+    # T5: the first layer holds the table, all layers of self-attention add it
+    adds = "has_relative_attention_bias" in vars(found.owner) and "EncDec" not in path
+    if adds and "relative_attention_bias" not in own:
+        compared.append("what is added by position, from the table of the first layer, is left out")
     if any(name in own for name in _GATES):
         written.append("before the gate")
     if "query_key" in found.roles and layout.roles["query"].name == layout.roles["key"].name:

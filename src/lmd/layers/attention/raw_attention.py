@@ -109,5 +109,5 @@ def _rotary(module: nn.Module, heads: Heads) -> Rotary | None:
     width, base = getattr(settings, "rotary_dim", None) or heads.width, getattr(settings, "rotary_base", None)
     interleaved = bool(getattr(settings, "rotary_adjacent_pairs", False))
     if base is None or getattr(settings, "use_NTK_by_parts_rope", False):
-        return Rotary((), interleaved, "its frequencies are stretched in a way that is not known here")
+        return Rotary((), interleaved, reason="its frequencies are stretched in a way that is not known here")
     return Rotary(rotary_frequencies(width, float(base), {}), interleaved)
