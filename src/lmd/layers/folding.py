@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from lmd.layers.affine_folding import Affine, affine_norms, times_affine
 from lmd.layers.blocks.feeding import Feeds, feeds_of
 from lmd.layers.convolutions.pooled import as_computed
 from lmd.layers.layer_matrix import LayerMatrix
@@ -28,10 +29,13 @@ def folded(layers: Sequence[LayerMatrix], network: Network) -> tuple[LayerMatrix
     """Each layer that a normalisation certainly feeds, times its gain; the note says which one, or that none is."""
     norms = {row.name: row for row in layers if row.kind == "diagonal" and row.view_of is None}
     feeds = feeds_of(network, norms)
-    return tuple(_folded(row, feeds, norms) for row in layers)
+    shifts = affine_norms(norms, network) if network.wishes.fold_bias else {}
+    return tuple(_folded(row, feeds, norms, shifts) for row in layers)
 
 
-def _folded(row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix]) -> LayerMatrix:
+def _folded(
+    row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix], shifts: dict[str, Affine]
+) -> LayerMatrix:
     if row.kind in _BY_THEMSELVES or isinstance(row, RecurrentMatrix):
         return replace(row, note="; ".join(text for text in (row.note, _BY_ITSELF) if text))
     if row.kind not in _FOLDABLE:
@@ -40,9 +44,9 @@ def _folded(row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix]) -> La
     tensor = row.loader.tensors[1 if row.kind == "value_output" and len(row.loader.tensors) > 1 else 0]
     before, behind = norms.get(feeds.norm_before(tensor) or ""), norms.get(feeds.norm_behind(tensor) or "")
     if before is not None and _divides(before.shape[0], row.shape[1]):
-        return _times(row, before, behind=False)
+        return times_affine(row, shifts[before.name], behind=False) if shifts else _times(row, before, behind=False)
     if behind is not None and behind.shape[0] == row.shape[0] and not isinstance(row, ThinProduct):
-        return _times(row, behind, behind=True)
+        return times_affine(row, shifts[behind.name], behind=True) if shifts else _times(row, behind, behind=True)
     return replace(row, note="; ".join(text for text in (row.note, _UNKNOWN) if text))
 
 

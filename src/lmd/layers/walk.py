@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
+from lmd.layers.bias import with_constant
 from lmd.layers.folding import folded
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import Kind, load_kinds, matrices_of, remaining
@@ -57,6 +58,9 @@ def walk(network: Network) -> Walk:
             taken.update(name for row in rows if row.view_of is None for name in row.loader.tensors)
         reasons.update(_reasons(module, path, network, claimed=claimed))
     rows = folded(layers, network) if network.wishes.fold_norm else tuple(layers)
+    if network.wishes.fold_bias:
+        rows = tuple(with_constant(row) for row in rows)
+        taken.update(name for row in rows if row.view_of is None for name in row.loader.tensors)
     return Walk(rows, {name: reason for name, reason in reasons.items() if name not in taken})
 
 

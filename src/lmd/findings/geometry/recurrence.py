@@ -51,7 +51,7 @@ def recurrence(matrix: RecurrentMatrix) -> Recurrence:
         raise InapplicableError(f"the eigenvalues of {matrix.states} states take too long; at most {_LARGEST}")
     step, rounding = matrix.step()
     found = eigenvalues(step, perturbation=rounding)
-    norm = torch.linalg.matrix_norm(matrix.load().double()).item()
+    norm = torch.linalg.matrix_norm(matrix.transition()).item()
     return Recurrence(
         layer=matrix.name,
         spectral_radius=_radius(found, norm / sqrt(matrix.shape[0])),

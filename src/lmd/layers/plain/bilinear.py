@@ -5,6 +5,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from lmd.layers.bias import wished_bias
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import join, register
 from lmd.sources.loaders import Loader
@@ -38,7 +39,8 @@ def bilinear(module: nn.Bilinear, path: str, network: Network) -> Iterator[Layer
     out, in1, in2 = loader.shape
     name = path or "weight"
     note = "unfolded: the map from all products of an entry of the first and one of the second input"
-    yield LayerMatrix(name, "dense", (out, in1 * in2), loader, _unfolded, note=note)
+    bias = wished_bias(network, join(path, "bias"))
+    yield LayerMatrix(name, "dense", (out, in1 * in2), loader, _unfolded, note=note, bias=bias)
     if network.wishes.parts:
         yield from _views(name, join(path, ""), loader)
 
