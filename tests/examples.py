@@ -15,6 +15,7 @@ from tests import attention_examples
 from tests.convolutions import convolution_examples
 from tests.kind_examples import MORE_KINDS
 from tests.seeds import data, linear_part, seeded
+from tests.state_examples import STATES
 
 Matrices = dict[str, Tensor]
 
@@ -304,6 +305,7 @@ KINDS: list[Example] = [
     Example("pruned", seeded(lambda: pruned(nn.Linear(5, 4))), WEIGHT, dense),
     Example("orthogonal", seeded(lambda: P.orthogonal(nn.Linear(4, 4))), WEIGHT, dense),
     *MORE_KINDS,
+    *STATES,
 ]
 KINDS += [
     Example(f"attention: {name}", seeded(build), rows, attention_examples.projections)

@@ -55,13 +55,17 @@ def walk(network: Network) -> Walk:
             layers.extend(rows)
             claimed = claimed or bool(rows)
             # a view may look at tensors of other layers (the gain of a norm): it takes none
-            taken.update(name for row in rows if row.view_of is None for name in row.loader.tensors)
+            taken.update(name for row in rows if row.view_of is None for name in _tensors(row))
         reasons.update(_reasons(module, path, network, claimed=claimed))
     rows = folded(layers, network) if network.wishes.fold_norm else tuple(layers)
     if network.wishes.fold_bias:
         rows = tuple(with_constant(row) for row in rows)
-        taken.update(name for row in rows if row.view_of is None for name in row.loader.tensors)
+        taken.update(name for row in rows if row.view_of is None for name in _tensors(row))
     return Walk(rows, {name: reason for name, reason in reasons.items() if name not in taken})
+
+
+def _tensors(row: LayerMatrix) -> tuple[str, ...]:
+    return row.loader.tensors if row.bias is None else (*row.loader.tensors, *row.bias.tensors)
 
 
 def _rows(ask: Kind, module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
