@@ -106,8 +106,12 @@ STATES: list[Example] = [
         unit,
     ),
     Example("states shared by channels", seeded(SharedStates), ("A", "step", "dt", "B", "C", "D"), shared_states),
-    Example("gated states", seeded(GatedStates), (
-        "decay", "input_gate", "recurrent_gate", "input_gate_bias", "recurrent_gate_bias"), gated_states),
+    Example(
+        "gated states",
+        seeded(GatedStates),
+        ("decay", "input_gate", "recurrent_gate", "input_gate_bias", "recurrent_gate_bias"),
+        gated_states,
+    ),
     Example(
         "weighted keys and values",
         seeded(WeightedKeyValue),

@@ -114,3 +114,21 @@ def test_other_forms_are_decomposed_and_say_how_sure_they_are(shapes, sure):
 def test_a_rank_one_part_is_said():
     found = layers_of(seeded(lambda: Own(inv_A_real=(3, 4), A_imag=(3, 4), P=(3, 4, 2))))
     assert "P P*" in found["A"].note
+
+
+def test_complex_layers_are_real_maps_of_both_parts(tmp_path):
+    module = seeded(lambda: nn.Linear(3, 2, bias=False, dtype=torch.complex64))
+    row = layers_of(module)["weight"]
+    x = torch.complex(data(4, 3), data(3, 4).T)
+    with torch.no_grad():
+        y = module(x)
+    mapped = torch.cat([x.real, x.imag], dim=1) @ row.load().T
+    assert torch.allclose(mapped, torch.cat([y.real, y.imag], dim=1), atol=1e-6)
+    save_file(
+        {"head.weight": module.weight.detach(), "filter": module.weight.detach().clone()},
+        tmp_path / "model.safetensors",
+    )
+    coverage = decompose(tmp_path / "model.safetensors").coverage
+    assert {t.name: t.status for t in coverage.tensors} == {"head.weight": "decomposed", "filter": "unsupported"}
+    assert any("complex numbers" in t.reason for t in coverage.tensors)
+    assert coverage.accounted == 1.0

@@ -84,9 +84,7 @@ def times_affine(row: LayerMatrix, norm: Affine, *, behind: bool) -> LayerMatrix
         notes.append(_about_shift(row, norm, behind=behind))
     loader = Combined(function, tuple(given.values()), (*size[:2], size[2] + wider))
     note = "; ".join(filter(None, notes))
-    return replace(
-        row, shape=(out, inn + wider * row.groups), loader=loader, form=as_computed, note=note, bias=None
-    )
+    return replace(row, shape=(out, inn + wider * row.groups), loader=loader, form=as_computed, note=note, bias=None)
 
 
 def _about_shift(row: LayerMatrix, norm: Affine, *, behind: bool) -> str:

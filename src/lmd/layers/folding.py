@@ -33,9 +33,7 @@ def folded(layers: Sequence[LayerMatrix], network: Network) -> tuple[LayerMatrix
     return tuple(_folded(row, feeds, norms, shifts) for row in layers)
 
 
-def _folded(
-    row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix], shifts: dict[str, Affine]
-) -> LayerMatrix:
+def _folded(row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix], shifts: dict[str, Affine]) -> LayerMatrix:
     if row.kind in _BY_THEMSELVES or isinstance(row, RecurrentMatrix):
         return replace(row, note="; ".join(text for text in (row.note, _BY_ITSELF) if text))
     if row.kind not in _FOLDABLE:

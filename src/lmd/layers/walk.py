@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from lmd.layers.bias import with_constant
+from lmd.layers.complex_maps import as_real_maps, complex_tensors
 from lmd.layers.folding import folded
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import Kind, load_kinds, matrices_of, remaining
@@ -38,7 +39,7 @@ def walk(network: Network) -> Walk:
     taken = {record.name for record in network.records if record.role == "tied"}
     # codes are no numbers
     refused = {record.name for record in network.records if record.role == "parameter" and record.reason}
-    twins = other_roles(network)
+    twins, unreal = other_roles(network), complex_tensors(network)
     reasons: dict[str, str] = {}
     readings = {tensor: reading for reading in network.readings.values() for tensor in reading.roles.values()}
     for place, module in network.skeleton.named_modules():
@@ -48,7 +49,7 @@ def walk(network: Network) -> Walk:
         for ask in (matrices_of, remaining):
             fresh = [
                 row
-                for row in _rows(ask, module, path, network)
+                for row in as_real_maps(_rows(ask, module, path, network), unreal)
                 if not taken >= set(row.loader.tensors) and refused.isdisjoint(row.loader.tensors)
             ]
             rows = [_noted(row, own or readings.get(row.loader.tensors[0]), twins) for row in fresh]
@@ -86,12 +87,11 @@ def _noted(row: LayerMatrix, reading: Reading | None, twins: Mapping[str, list[s
 
 
 def _reasons(module: nn.Module, path: str, network: Network, *, claimed: bool) -> Iterator[tuple[str, str]]:
-    if path in network.readings:
-        return
+    bare = path in network.readings
     prefix = f"{path}." if path else ""
     kind = f"{type(module).__module__}.{type(module).__qualname__}"
     for name, tensor in module.named_parameters(recurse=False):
-        if isinstance(tensor, UninitializedParameter):
+        if isinstance(tensor, UninitializedParameter) or (bare and not tensor.is_complex()):
             continue
         if "bias" in name and name not in {"bias_k", "bias_v"}:
             yield f"{prefix}{name}", "a bias: it shifts, it is no linear map"

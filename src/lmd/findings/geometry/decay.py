@@ -33,7 +33,8 @@ class Decay(Finding):
         source="Golub & Van Loan 2013, 9.3.2",
     )
     rates: Float64[Tensor, "n 2"] = array(
-        meaning="growth rate and frequency of each state, in the order stored; of a map of one step ln λ", shape="(n, 2)"
+        meaning="growth rate and frequency of each state, in the order stored; of a map of one step ln λ",
+        shape="(n, 2)",
     )
 
 

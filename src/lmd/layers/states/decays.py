@@ -79,16 +79,20 @@ class DecayForm:
 _EXP = "A = -exp({}) + i {}"
 DECAYS: tuple[DecayForm, ...] = (
     DecayForm(("A_log",), _negative_exponential, "A = -exp(A_log)", is_complex=False),
-    DecayForm(("log_A_real", "A_imag"), _exponential_and_imaginary, _EXP.format("log_A_real", "A_imag"), conjugates=True),
+    DecayForm(
+        ("log_A_real", "A_imag"), _exponential_and_imaginary, _EXP.format("log_A_real", "A_imag"), conjugates=True
+    ),
     *(
         # an exponential unless its settings name another transformation, which no file keeps
-        DecayForm(
-            names, _exponential_and_imaginary, _EXP.format(*names), confidence="guess", conjugates=True
-        )
+        DecayForm(names, _exponential_and_imaginary, _EXP.format(*names), confidence="guess", conjugates=True)
         for names in (("inv_A_real", "A_imag"), ("inv_w_real", "w_imag"))
     ),
-    DecayForm(("Lambda_log_neg_re", "Lambda_im"), _exponential_and_imaginary, _EXP.format("Lambda_log_neg_re", "Lambda_im")),
-    DecayForm(("Lambda_log_neg_re", "Lambda_log_im"), _two_exponentials, "A = -exp(Lambda_log_neg_re) + i exp(Lambda_log_im)"),
+    DecayForm(
+        ("Lambda_log_neg_re", "Lambda_im"), _exponential_and_imaginary, _EXP.format("Lambda_log_neg_re", "Lambda_im")
+    ),
+    DecayForm(
+        ("Lambda_log_neg_re", "Lambda_log_im"), _two_exponentials, "A = -exp(Lambda_log_neg_re) + i exp(Lambda_log_im)"
+    ),
     *(
         DecayForm(names, _as_stored, f"A = {names[0]} + i {names[1]}, as stored", confidence="guess")
         for names in (
@@ -137,4 +141,3 @@ def of_one_step(*tensors: Tensor, form: DecayForm, each_state: bool) -> Tensor:
     *stored, log_dt = tensors
     dt = torch.exp(log_dt.double()).flatten()
     return torch.exp(form.function(*stored) * (dt if each_state else dt[:, None]))
-
