@@ -13,6 +13,7 @@ from torch.nn.utils import prune
 from lmd.testing import Example
 from tests import attention_examples
 from tests.convolutions import convolution_examples
+from tests.gate_examples import FUSED_GATES
 from tests.kind_examples import MORE_KINDS
 from tests.seeds import data, linear_part, seeded
 from tests.state_examples import STATES
@@ -306,6 +307,7 @@ KINDS: list[Example] = [
     Example("orthogonal", seeded(lambda: P.orthogonal(nn.Linear(4, 4))), WEIGHT, dense),
     *MORE_KINDS,
     *STATES,
+    *FUSED_GATES,
 ]
 KINDS += [
     Example(f"attention: {name}", seeded(build), rows, attention_examples.projections)

@@ -83,6 +83,10 @@ def _noted(row: LayerMatrix, reading: Reading | None, twins: Mapping[str, list[s
     note = "; ".join(text for text in texts if text)
     if reading is None or reading.kind == "raw":
         return replace(row, note=note)
+    if row.confidence == "guess":
+        # how the file was read may be certain, what the kind makes of it is not
+        others = tuple(dict.fromkeys((*row.alternatives, *reading.alternatives)))
+        return replace(row, alternatives=others, note=note)
     return replace(row, confidence=reading.confidence, alternatives=reading.alternatives, note=note)
 
 
