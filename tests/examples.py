@@ -13,6 +13,7 @@ from torch.nn.utils import prune
 from lmd.testing import Example
 from tests import attention_examples
 from tests.convolutions import convolution_examples
+from tests.expert_examples import STACKS
 from tests.gate_examples import FUSED_GATES
 from tests.kind_examples import MORE_KINDS
 from tests.seeds import data, linear_part, seeded
@@ -308,6 +309,7 @@ KINDS: list[Example] = [
     *MORE_KINDS,
     *STATES,
     *FUSED_GATES,
+    *STACKS,
 ]
 KINDS += [
     Example(f"attention: {name}", seeded(build), rows, attention_examples.projections)

@@ -20,7 +20,17 @@ ROOT = Path(__file__).resolve().parents[2]
 NO_KINDS = {
     *("gain", "layer_matrix", "recurrence", "registry", "thin_product", "walk", "folding", "tied"),
     *("children", "circuits", "counts", "layouts", "norms", "positions", "projection", "settings"),
-    *("convolution_maps", "feeding", "pooled", "bias", "affine_folding", "decays", "diagonal_states", "complex_maps"),
+    *(
+        "convolution_maps",
+        "feeding",
+        "pooled",
+        "bias",
+        "affine_folding",
+        "decays",
+        "diagonal_states",
+        "complex_maps",
+        "expert_rows",
+    ),
     *("against_base", "differences", "kronecker", "whole_update"),
 }
 PROMISED_KINDS = [

@@ -173,3 +173,10 @@ def test_a_file_folds_as_its_module_does(tmp_path):
     for name in ("conv1", "head"):
         assert torch.equal(live[name].load(), file[name].load())
         assert live[name].shape[1] in (28, 7)
+
+
+def test_a_bilinear_layer_of_many_outputs_says_which_forms_are_left_out():
+    found = {row.name: row for row in walk(from_module(nn.Bilinear(2, 2, 260))).layers}
+    assert "the last 4 outputs are left out" in found["weight"].note
+    assert "255" in found
+    assert "256" not in found

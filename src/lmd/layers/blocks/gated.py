@@ -70,7 +70,10 @@ def _in_timm(module: nn.Module, children: Mapping[str, nn.Module]) -> _Fused | N
 
 def _wrapped(module: nn.Module, children: Mapping[str, nn.Module]) -> _Fused | None:
     """A gated unit with a dense layer of its own, named so by its class, or ``net.0.proj`` as in diffusers."""
-    for prefix, listed in (("", children), ("net", dict(children["net"].named_children()) if "net" in children else {})):
+    for prefix, listed in (
+        ("", children),
+        ("net", dict(children["net"].named_children()) if "net" in children else {}),
+    ):
         for place, (name, unit) in enumerate(listed.items()):
             inner = dict(unit.named_children())
             if len(inner) != 1 or not isinstance(proj := next(iter(inner.values())), nn.Linear):
