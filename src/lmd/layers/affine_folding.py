@@ -140,19 +140,28 @@ def _thin(row: ThinProduct, norm: Affine, notes: list[str]) -> ThinProduct:
     if norm.shift is not None:
         notes.append(f"the last input is the constant 1; the shift of {norm.row.name} is in its row and column")
     parts = (row.loader, norm.row.loader, *([] if norm.shift is None else [norm.shift]))
-    function = partial(_affine_factors, form=row.form, gain=norm.row.form, out=out, both=sides[0])
-    loader = Combined(function, parts, (sum(shape), row.inner))
+    form = _ThinForm(row.form, norm.row.form, out, both=sides[0])
+    loader = Combined(partial(_affine_factors, form=form), parts, (sum(shape), row.inner))
     note = "; ".join(filter(None, notes))
     return replace(row, shape=(shape[0], shape[1]), loader=loader, form=as_computed, note=note, bias=None)
 
 
-def _affine_factors(
-    factors: Tensor, norm: Tensor, shift: Tensor | None = None, *, form: Form, gain: Form, out: int, both: bool
-) -> Tensor:
-    gains = gain(norm).double().flatten()
-    left, right = form(factors).split([out, len(factors) - out])
+@dataclass(frozen=True, slots=True)
+class _ThinForm:
+    """How factors and gains are read, where the left factor ends, and whether it reads the normalisation too."""
+
+    factors: Form
+    gain: Form
+    out: int
+    both: bool
+
+
+def _affine_factors(factors: Tensor, norm: Tensor, shift: Tensor | None = None, *, form: _ThinForm) -> Tensor:
+    gains = form.gain(norm).double().flatten()
+    left, right = form.factors(factors).split([form.out, len(factors) - form.out])
     added = None if shift is None else shift.double().flatten()
-    return torch.cat([_affine_factor(left, gains, added) if both else left, _affine_factor(right, gains, added)])
+    left = _affine_factor(left, gains, added) if form.both else left
+    return torch.cat([left, _affine_factor(right, gains, added)])
 
 
 def _affine_factor(factor: Tensor, gains: Tensor, shift: Tensor | None) -> Tensor:

@@ -23,7 +23,7 @@ class Decay(Finding):
     slowest_rate: Measured = quantity(
         "max Re λ",
         unit="1/time",
-        meaning="Growth rate of the state that fades last: after 1/|rate| a factor e is gone; of a map of one step ln|λ|",
+        meaning="Growth rate of the state that fades last: 1/|rate| takes a factor e; of a map of one step ln|λ|",
         source="Golub & Van Loan 2013, 9.3.2",
     )
     fastest_rate: Measured = quantity(

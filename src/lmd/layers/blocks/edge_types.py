@@ -25,7 +25,7 @@ def _first(own: dict[str, tuple[int, ...]], pattern: re.Pattern[str]) -> str:
 
 
 def _has_relations(module: nn.Module) -> bool:
-    """A module with a stack ``weight`` beside ``root`` or coefficients ``comp``, as in relational graph convolutions."""
+    """A module with a stack ``weight`` beside ``root`` or coefficients ``comp``, as relational graph layers have."""
     own = own_shapes(module)
     weight = own.get("weight", ())
     root, comp = _first(own, _ROOT), _first(own, _COEFFICIENTS)
@@ -39,7 +39,7 @@ def _has_relations(module: nn.Module) -> bool:
 
 @claims(_has_relations)
 def relational_messages(module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
-    """``(out, in)`` for each relation or basis, block-diagonal where stored in blocks; of bases each relation as a view.
+    """``(out, in)`` for each relation or basis, block-diagonal where stored in blocks; of bases each relation too.
 
     A relation's map is the sum of the bases times its row of coefficients. The root maps the node itself.
 

@@ -48,8 +48,9 @@ def _fused(module: nn.Module) -> _Fused | None:
 
 def _halves(first: nn.Module | None, second: nn.Module | None) -> bool:
     """Whether two dense layers follow each other with half of the first one's outputs between them."""
-    both = isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
-    return both and first.out_features == 2 * second.in_features
+    if not isinstance(first, nn.Linear) or not isinstance(second, nn.Linear):
+        return False
+    return first.out_features == 2 * second.in_features
 
 
 def _by_name(module: nn.Module, children: Mapping[str, nn.Module]) -> _Fused | None:
@@ -113,7 +114,7 @@ def _by_shape(module: nn.Module, children: Mapping[str, nn.Module]) -> _Fused | 
 
 
 def _is_fused(module: nn.Module) -> bool:
-    """A module with a dense layer twice as wide as the next one reads: ``gate_up_proj``, ``w12``, ``net.0.proj``, GEGLU."""
+    """A module with a dense layer twice as wide as the next one reads: ``gate_up_proj``, ``w12``, ``net.0.proj``."""
     return _fused(module) is not None
 
 

@@ -58,7 +58,7 @@ def _own_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _forgets(module: nn.Module) -> bool:
-    """A module that owns ``A_log``, ``log_A_real`` and ``A_imag``, ``nu_log``, ``recurrent_param`` or ``time_decay``."""
+    """A module that owns ``A_log``, ``log_A_real`` and ``A_imag``, ``nu_log``, ``recurrent_param``, ``time_decay``."""
     own = _own_tensors(module)
     form = decay_form(own)
     if form is None or any(own[name].is_complex() and form.names != ("Lambda",) for name in form.names):
