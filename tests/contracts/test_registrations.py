@@ -29,6 +29,7 @@ NO_KINDS = {
         "decays",
         "diagonal_states",
         "complex_maps",
+        "parametrised_note",
         "expert_rows",
     ),
     *("against_base", "differences", "kronecker", "whole_update"),

@@ -10,6 +10,7 @@ from lmd.layers.bias import with_constant
 from lmd.layers.complex_maps import as_real_maps, complex_tensors
 from lmd.layers.folding import folded
 from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.parametrised_note import parametrised_note
 from lmd.layers.registry import Kind, load_kinds, matrices_of, remaining
 from lmd.layers.tied import other_roles
 from lmd.sources.network import Network
@@ -52,7 +53,10 @@ def walk(network: Network) -> Walk:
                 for row in as_real_maps(_rows(ask, module, path, network), unreal)
                 if not taken >= set(row.loader.tensors) and refused.isdisjoint(row.loader.tensors)
             ]
-            rows = [_noted(row, own or readings.get(row.loader.tensors[0]), twins) for row in fresh]
+            rows = [
+                _noted(row, own or readings.get(row.loader.tensors[0]), twins, parametrised_note(row, module))
+                for row in fresh
+            ]
             layers.extend(rows)
             claimed = claimed or bool(rows)
             # a view may look at tensors of other layers (the gain of a norm): it takes none
@@ -77,9 +81,9 @@ def _rows(ask: Kind, module: nn.Module, path: str, network: Network) -> Iterator
         return
 
 
-def _noted(row: LayerMatrix, reading: Reading | None, twins: Mapping[str, list[str]]) -> LayerMatrix:
+def _noted(row: LayerMatrix, reading: Reading | None, twins: Mapping[str, list[str]], more: str) -> LayerMatrix:
     tied = ", ".join(twin for name in row.loader.tensors for twin in twins.get(name, ()))
-    texts = (row.note, reading.reason if reading else "", f"tied: serves as {tied} too" if tied else "")
+    texts = (row.note, more, reading.reason if reading else "", f"tied: serves as {tied} too" if tied else "")
     note = "; ".join(text for text in texts if text)
     if reading is None or reading.kind == "raw":
         return replace(row, note=note)

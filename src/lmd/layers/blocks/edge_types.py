@@ -12,7 +12,7 @@ from lmd.sources.loaders import Combined, Loader
 from lmd.sources.network import Network
 from lmd.sources.reading import Confidence
 
-__all__ = ["messages_in_steps", "relational_messages"]
+__all__ = ["attention_of_edges", "messages_in_steps", "relational_messages"]
 
 _COEFFICIENTS = re.compile(r"^(w_)?comp$|^coeff?s?$")
 _ROOT = re.compile(r"^(root|loop_weight)$")
@@ -126,3 +126,43 @@ def messages_in_steps(module: nn.Module, path: str, network: Network) -> Iterato
             alternatives=("transposed",),
             note=note,
         )
+
+
+_SCORES = re.compile(r"^(att(_src|_dst|_edge|_l|_r|_i|_j)?|attn(_l|_r|_e)?)$")
+
+
+def _scores(module: nn.Module) -> list[str]:
+    found = own_shapes(module).items()
+    return [name for name, shape in found if _SCORES.search(name) and len(shape) == 3 and shape[0] == 1]
+
+
+def _scores_edges(module: nn.Module) -> bool:
+    """A module with attention vectors ``att``, ``att_src``, ``attn_l`` … of shape ``(1, heads, width)``."""
+    return bool(_scores(module))
+
+
+@claims(_scores_edges)
+def attention_of_edges(module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
+    """``(heads, heads * width)``, block-diagonal: the score that each head gives to its own features.
+
+    References:
+        Velickovic et al. 2018; Brody, Alon & Yahav 2022.
+    """
+    for name in _scores(module):
+        loader = network.loader(join(path, name))
+        heads, width = loader.shape[1:]
+        note = f"attention vectors of {heads} heads, each on its own {width} features"
+        yield LayerMatrix(
+            join(path, name),
+            "dense",
+            (heads, heads * width),
+            loader,
+            _each_row,
+            heads,
+            confidence="siblings",
+            note=note,
+        )
+
+
+def _each_row(vectors: Tensor) -> Tensor:
+    return vectors.reshape(vectors.shape[1], 1, vectors.shape[2])

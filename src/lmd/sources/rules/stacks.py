@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import prod
 
 from lmd.sources.reading import Reading
 from lmd.sources.rules.module import Module
 
 __all__ = ["stacks_among_kernels"]
 
+_GROUPED = "grouped_kernel_matrix"
 _BESIDE = re.compile(r"^(root|loop_weight|(w_)?comp|coeffs?)$")
 """What a relational graph convolution owns beside its stack."""
 _ROUTER = re.compile(r"(^|\.)(router|gate|gating|switch|wg)[^.]*(\.[^.]*)?$")
@@ -20,7 +23,7 @@ def stacks_among_kernels(modules: Sequence[Module], readings: Sequence[Reading |
     return [
         _raw(m)
         if r is not None and r.kind.endswith("kernel_matrix") and (m.path in experts or _is_of_messages(m, by_path))
-        else r
+        else _perhaps_depthwise(r)
         for m, r in zip(modules, readings, strict=True)
     ]
 
@@ -59,6 +62,16 @@ def _is_of_messages(module: Module, by_path: Mapping[str, Module]) -> bool:
     cell = by_path.get(f"{module.path}.rnn")
     square = len(weight) == 3 and weight[1] == weight[2]
     return square and cell is not None and cell.shapes.get("weight_ih") == (3 * weight[1], weight[1])
+
+
+def _perhaps_depthwise(reading: Reading | None) -> Reading | None:
+    """A kernel that reads one channel may as well read each of several by itself; the first layer of grey pictures."""
+    if reading is None or reading.kind != "kernel_matrix" or len(reading.shape) < 3:
+        return reading
+    outputs, inputs, *kernel = reading.shape
+    if inputs != 1 or outputs == 1 or prod(kernel) == 1 or _GROUPED in reading.alternatives:
+        return reading
+    return replace(reading, alternatives=(*reading.alternatives, _GROUPED))
 
 
 def _raw(module: Module) -> Reading:
