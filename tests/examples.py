@@ -13,8 +13,11 @@ from torch.nn.utils import prune
 from lmd.testing import Example
 from tests import attention_examples, attention_forms
 from tests.convolutions import convolution_examples
+from tests.expert_examples import STACKS
+from tests.gate_examples import FUSED_GATES
 from tests.kind_examples import MORE_KINDS
 from tests.seeds import data, linear_part, seeded
+from tests.state_examples import STATES
 
 Matrices = dict[str, Tensor]
 
@@ -304,6 +307,9 @@ KINDS: list[Example] = [
     Example("pruned", seeded(lambda: pruned(nn.Linear(5, 4))), WEIGHT, dense),
     Example("orthogonal", seeded(lambda: P.orthogonal(nn.Linear(4, 4))), WEIGHT, dense),
     *MORE_KINDS,
+    *STATES,
+    *FUSED_GATES,
+    *STACKS,
 ]
 KINDS += [
     Example(f"attention: {name}", seeded(build), rows, attention_examples.projections)

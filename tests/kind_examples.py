@@ -210,7 +210,7 @@ def graph_sum(module: GraphSum, matrices: Matrices) -> Pairs:
 def graph_attention(module: GraphAttention, matrices: Matrices) -> Pairs:
     x = data(3, 4)
     features = (x @ matrices["lin"].T).unflatten(1, (2, 5))
-    source, target = ((features * matrices[f"att_{end}"].T).sum(-1) for end in ("src", "dst"))
+    source, target = (features.flatten(1) @ matrices[f"att_{end}"].T for end in ("src", "dst"))
     scores = torch.softmax(functional.leaky_relu(target[:, None] + source[None], 0.2), dim=1)
     yield torch.einsum("tsh,shc->thc", scores, features).flatten(1), answer(module, x)
 

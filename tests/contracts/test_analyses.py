@@ -11,9 +11,12 @@ from lmd.findings.quantity import quantities_of
 from lmd.layers.convolutions.convolution_maps import ConvolutionOperator, ConvolutionSymbol
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.recurrence import RecurrentMatrix
+from lmd.layers.states.diagonal_states import DiagonalStates
 from lmd.layers.updates.against_base import AgainstBase, with_base
 from lmd.sources.loaders import Held
 from lmd.testing import check_analysis, layers_of
+from tests.seeds import seeded
+from tests.state_modules import LinearRecurrentUnit
 
 GENERATOR = torch.Generator().manual_seed(0)
 W = torch.randn(6, 4, generator=GENERATOR)
@@ -21,11 +24,13 @@ X = torch.randn(20, 4, generator=GENERATOR)
 LAYER = LayerMatrix("layer", "dense", (6, 4), Held("layer.weight", W))
 H = RecurrentMatrix("layer", "gate", (5, 5), Held("h", torch.randn(5, 5, generator=GENERATOR)))
 CONVOLUTION = layers_of(torch.nn.Conv2d(2, 3, 3, padding=1), (2, 5, 6))
+STATES = layers_of(seeded(LinearRecurrentUnit))["decay"]
 GIVEN = {
     Factors: factors_of(W),
     Activations: Activations("layer", X, X @ W.T, None),
     AgainstBase: with_base(LAYER, LAYER),
     RecurrentMatrix: H,
+    DiagonalStates: STATES,
     ConvolutionOperator: CONVOLUTION["operator"],
     ConvolutionSymbol: CONVOLUTION["symbol"],
 }

@@ -125,7 +125,7 @@ def decompose(
         bool, typer.Option("--parts/--no-parts", help="Rows for parts of layers too: heads, circuits, operators.")
     ] = True,
     distance: Annotated[int, typer.Option(help="Query minus key position, for heads with rotary positions.")] = 0,
-    fold_bias: Annotated[bool, typer.Option("--fold-bias", help="Take [W b] where attention has biases.")] = False,
+    fold_bias: Annotated[bool, typer.Option("--fold-bias", help="Take [W b] where layers have biases.")] = False,
     fold_norm: Annotated[
         bool, typer.Option("--fold-norm", help="Take W diag(gain) where a normalisation comes right before.")
     ] = False,

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from lmd.layers.affine_folding import Affine, affine_norms, times_affine
 from lmd.layers.blocks.feeding import Feeds, feeds_of
 from lmd.layers.convolutions.convolution_maps import ConvolutionMap
 from lmd.layers.convolutions.pooled import as_computed
@@ -28,10 +29,11 @@ def folded(layers: Sequence[LayerMatrix], network: Network) -> tuple[LayerMatrix
     """Each layer that a normalisation certainly feeds, times its gain; the note says which one, or that none is."""
     norms = {row.name: row for row in layers if row.kind == "diagonal" and row.view_of is None}
     feeds = feeds_of(network, norms)
-    return tuple(_folded(row, feeds, norms) for row in layers)
+    shifts = affine_norms(norms, network) if network.wishes.fold_bias else {}
+    return tuple(_folded(row, feeds, norms, shifts) for row in layers)
 
 
-def _folded(row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix]) -> LayerMatrix:
+def _folded(row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix], shifts: dict[str, Affine]) -> LayerMatrix:
     if isinstance(row, RecurrentMatrix):
         return replace(row, note="; ".join(text for text in (row.note, _BY_ITSELF) if text))
     if row.kind not in _FOLDABLE and not isinstance(row, ConvolutionMap):
@@ -39,10 +41,12 @@ def _folded(row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix]) -> La
     # what a head writes comes from what its value reads
     tensor = row.loader.tensors[1 if row.kind == "value_output" and len(row.loader.tensors) > 1 else 0]
     before, behind = norms.get(feeds.norm_before(tensor) or ""), norms.get(feeds.norm_behind(tensor) or "")
+    # an operator has no column for a constant
+    affine = bool(shifts) and not isinstance(row, ConvolutionMap)
     if before is not None and _fits_before(before.shape[0], row):
-        return _times(row, before, behind=False)
+        return times_affine(row, shifts[before.name], behind=False) if affine else _times(row, before, behind=False)
     if behind is not None and _fits_behind(behind.shape[0], row):
-        return _times(row, behind, behind=True)
+        return times_affine(row, shifts[behind.name], behind=True) if affine else _times(row, behind, behind=True)
     return replace(row, note="; ".join(text for text in (row.note, _UNKNOWN) if text))
 
 

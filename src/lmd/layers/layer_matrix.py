@@ -10,7 +10,9 @@ from torch import Tensor
 from lmd.sources.loaders import Loader
 from lmd.sources.reading import Confidence
 
-__all__ = ["LayerMatrix", "as_stored", "transposed"]
+__all__ = ["Form", "LayerMatrix", "as_stored", "transposed"]
+
+Form = Callable[[Tensor], Tensor]
 
 _PANEL_ELEMENTS = 1 << 20
 """8 MB as float64: large enough for BLAS, small beside any tensor worth streaming."""
@@ -44,18 +46,20 @@ class LayerMatrix:
         confidence: what decided the kind.
         alternatives: other kinds the shapes allow.
         note: what the map is, where the kind alone does not say it.
+        bias: what the layer adds to the map's outputs; given where ``[W b]`` is wanted, until it is folded in.
     """
 
     name: str
     kind: str
     shape: tuple[int, int]
     loader: Loader
-    form: Callable[[Tensor], Tensor] = as_stored
+    form: Form = as_stored
     groups: int = 1
     view_of: str | None = None
     confidence: Confidence = "declared"
     alternatives: tuple[str, ...] = ()
     note: str = ""
+    bias: Loader | None = None
 
     @property
     def full_rank(self) -> int:

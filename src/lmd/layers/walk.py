@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
+from lmd.layers.bias import with_constant
+from lmd.layers.complex_maps import as_real_maps, complex_tensors
 from lmd.layers.folding import folded
 from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.parametrised_note import parametrised_note
 from lmd.layers.registry import Kind, load_kinds, matrices_of, remaining
 from lmd.layers.tied import other_roles
 from lmd.sources.network import Network
@@ -37,7 +40,7 @@ def walk(network: Network) -> Walk:
     taken = {record.name for record in network.records if record.role == "tied"}
     # codes are no numbers
     refused = {record.name for record in network.records if record.role == "parameter" and record.reason}
-    twins = other_roles(network)
+    twins, unreal = other_roles(network), complex_tensors(network)
     reasons: dict[str, str] = {}
     readings = {tensor: reading for reading in network.readings.values() for tensor in reading.roles.values()}
     for place, module in network.skeleton.named_modules():
@@ -47,17 +50,27 @@ def walk(network: Network) -> Walk:
         for ask in (matrices_of, remaining):
             fresh = [
                 row
-                for row in _rows(ask, module, path, network)
+                for row in as_real_maps(_rows(ask, module, path, network), unreal)
                 if not taken >= set(row.loader.tensors) and refused.isdisjoint(row.loader.tensors)
             ]
-            rows = [_noted(row, own or readings.get(row.loader.tensors[0]), twins) for row in fresh]
+            rows = [
+                _noted(row, own or readings.get(row.loader.tensors[0]), twins, parametrised_note(row, module))
+                for row in fresh
+            ]
             layers.extend(rows)
             claimed = claimed or bool(rows)
             # a view may look at tensors of other layers (the gain of a norm): it takes none
-            taken.update(name for row in rows if row.view_of is None for name in row.loader.tensors)
+            taken.update(name for row in rows if row.view_of is None for name in _tensors(row))
         reasons.update(_reasons(module, path, network, claimed=claimed))
     rows = folded(layers, network) if network.wishes.fold_norm else tuple(layers)
+    if network.wishes.fold_bias:
+        rows = tuple(with_constant(row) for row in rows)
+        taken.update(name for row in rows if row.view_of is None for name in _tensors(row))
     return Walk(rows, {name: reason for name, reason in reasons.items() if name not in taken})
+
+
+def _tensors(row: LayerMatrix) -> tuple[str, ...]:
+    return row.loader.tensors if row.bias is None else (*row.loader.tensors, *row.bias.tensors)
 
 
 def _rows(ask: Kind, module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
@@ -68,25 +81,25 @@ def _rows(ask: Kind, module: nn.Module, path: str, network: Network) -> Iterator
         return
 
 
-def _noted(row: LayerMatrix, reading: Reading | None, twins: Mapping[str, list[str]]) -> LayerMatrix:
+def _noted(row: LayerMatrix, reading: Reading | None, twins: Mapping[str, list[str]], more: str) -> LayerMatrix:
     tied = ", ".join(twin for name in row.loader.tensors for twin in twins.get(name, ()))
-    texts = (row.note, reading.reason if reading else "", f"tied: serves as {tied} too" if tied else "")
+    texts = (row.note, more, reading.reason if reading else "", f"tied: serves as {tied} too" if tied else "")
     note = "; ".join(text for text in texts if text)
     if reading is None or reading.kind == "raw":
         return replace(row, note=note)
     if row.confidence == "guess":
-        # the file tells what the tensor is, not how its parts lie in it
-        return replace(row, note=note, alternatives=(*row.alternatives, *reading.alternatives))
+        # how the file was read may be certain, what the kind makes of it is not
+        others = tuple(dict.fromkeys((*row.alternatives, *reading.alternatives)))
+        return replace(row, alternatives=others, note=note)
     return replace(row, confidence=reading.confidence, alternatives=reading.alternatives, note=note)
 
 
 def _reasons(module: nn.Module, path: str, network: Network, *, claimed: bool) -> Iterator[tuple[str, str]]:
-    if path in network.readings:
-        return
+    bare = path in network.readings
     prefix = f"{path}." if path else ""
     kind = f"{type(module).__module__}.{type(module).__qualname__}"
     for name, tensor in module.named_parameters(recurse=False):
-        if isinstance(tensor, UninitializedParameter):
+        if isinstance(tensor, UninitializedParameter) or (bare and not tensor.is_complex()):
             continue
         if "bias" in name and name not in {"bias_k", "bias_v"}:
             yield f"{prefix}{name}", "a bias: it shifts, it is no linear map"

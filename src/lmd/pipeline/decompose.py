@@ -166,8 +166,17 @@ def _activations(
         raise ValueError(f"labels has {len(labels)} entries, data {len(data)} examples; give one label for each.")
     # a network that is one layer has the empty path, which is no name
     linear = {path or "weight": path for path, m in network.skeleton.named_modules() if isinstance(m, nn.Linear)}
-    names = {linear[layer.name]: layer.name for layer in layers if layer.name in linear}
-    return {names[seen.layer]: seen for seen in capture(model, data, labels, list(names))}
+    # a map of what comes into the normalisation before the layer is asked about other inputs than the layer's own
+    rows = {linear[layer.name]: layer for layer in layers if layer.name in linear and "from before" not in layer.note}
+    found = capture(model, data, labels, list(rows))
+    return {rows[seen.layer].name: _with_constant(seen, rows[seen.layer]) for seen in found}
+
+
+def _with_constant(seen: Activations, layer: LayerMatrix) -> Activations:
+    """The inputs with the constant 1 that a map with its bias folded in reads last."""
+    if seen.inputs.ndim != 2 or layer.shape[1] != seen.inputs.shape[1] + 1:
+        return seen
+    return replace(seen, inputs=torch.cat([seen.inputs, seen.inputs.new_ones(len(seen.inputs), 1)], dim=1))
 
 
 def _refuse_types(model: object, data: object, labels: object, builder: str | None) -> None:

@@ -24,7 +24,7 @@ class Options:
         kinds: glob of module paths to kind, for files whose names and shapes allow several readings.
         parts: rows for parts of layers too: heads, circuits, operators, means and deviations of experts.
         distance: position of the query minus that of the key, for query-key forms with rotary positions.
-        fold_bias: take ``[W b]``, the map of the input and a constant 1, where an attention projection has a bias.
+        fold_bias: take ``[W b]``, the map of the input and a constant 1, where a layer has a bias.
         fold_norm: take ``W diag(gain)``, where a normalisation right before the layer scales its input.
         input_shape: shape of one example without the batch axis, ``(3, 32, 32)``, or of each input, see
             ``lmd.activations.examples``: convolutions are then taken as operators on inputs of the size they get. Data

@@ -22,7 +22,7 @@ from lmd.sources.parametrised import effective_loaders
 from lmd.sources.reading import Reading, TensorRecord
 from lmd.sources.recipes import Recipe
 from lmd.sources.rules.read_names import read_names
-from lmd.sources.skeleton import skeleton_of
+from lmd.sources.skeleton import mark_complex, skeleton_of
 from lmd.sources.torch_module import commonest_dtype, from_module
 
 __all__ = ["open_network"]
@@ -139,6 +139,7 @@ def _by_rules(path: Path, archive: Archive, kinds: Mapping[str, str] | None) -> 
     found = told if told is not None else read_names(archive.records, kinds, ordered="order" not in archive.facts)
     readings = tuple(_with_settings(r, archive) if r.kind == "adapter" else r for r in found)
     skeleton, table = skeleton_of(readings)
+    mark_complex(skeleton, table, {record.name for record in archive.records if record.dtype.startswith("complex")})
     # a raw tensor that the user gave a kind is a module of its own, whose weight has the module's name
     raw = {f"{r.path}.weight": archive.loaders[r.path] for r in readings if r.roles.get("weight") == r.path != ""}
     archive = replace(archive, loaders={**archive.loaders, **raw})

@@ -1,6 +1,6 @@
 """Readings to a tree of modules on the meta device, so that layers need one mechanism."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import nn
 
 from lmd.sources.reading import Reading
 
-__all__ = ["AdapterSkeleton", "TransposedLinear", "is_stored_transposed", "place", "skeleton_of"]
+__all__ = ["AdapterSkeleton", "TransposedLinear", "is_stored_transposed", "mark_complex", "place", "skeleton_of"]
 
 
 class TransposedLinear(nn.Module):
@@ -64,6 +64,16 @@ def skeleton_of(readings: Iterable[Reading]) -> tuple[nn.Module, dict[str, str]]
         if path != reading.path:
             table[path] = reading.path
     return root, table
+
+
+def mark_complex(root: nn.Module, table: Mapping[str, str], names: Collection[str]) -> None:
+    """Give the parameters of these names in the file a complex type: shapes alone do not tell it."""
+    for place, module in root.named_modules() if names else ():
+        path = table.get(place, place)
+        for role, parameter in list(module.named_parameters(recurse=False)):
+            if (f"{path}.{role}" if path else role) in names:
+                empty = torch.empty_like(parameter, dtype=torch.complex64)
+                module.register_parameter(role, nn.Parameter(empty, requires_grad=False))
 
 
 def place(root: nn.Module, path: str, module: nn.Module) -> str:

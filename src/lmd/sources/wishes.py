@@ -12,8 +12,9 @@ class Wishes:
     Attributes:
         parts: rows for the parts of layers too: heads, circuits, operators, means and deviations of experts.
         distance: position of the query minus that of the key, for query-key forms with rotary positions.
-        fold_bias: take ``[W b]``, the map of the input and a constant 1, where an attention projection has a bias.
-        fold_norm: take ``W diag(gain)``, where a normalisation right before the layer scales its input.
+        fold_bias: take ``[W b]``, the map of the input and a constant 1, where a layer has a bias.
+        fold_norm: take ``W diag(gain)``, where a normalisation right before the layer scales its input; with
+            ``fold_bias`` its shift too.
     """
 
     parts: bool = True

@@ -10,7 +10,7 @@ from lmd.sources.rules.raw_tensors import raw_role
     [
         ("gamma", (8,), "scale"),
         ("layer_scale", (8,), "scale"),
-        ("time_mix_key", (1, 1, 8), "table"),
+        ("time_mix_key", (1, 1, 8), "scale"),
         ("scale", (1, 1, 8), "scale"),
         ("bias", (8,), None),
         ("mean", (8,), None),

@@ -10,6 +10,7 @@ from torch import Tensor
 from lmd.findings.analysis import Finding, InapplicableError, analysis
 from lmd.findings.quantity import Measured, array, quantity
 from lmd.layers.recurrence import RecurrentMatrix, RecurrentProduct
+from lmd.layers.states.diagonal_states import SteppedStates
 from lmd.linalg.eigenvalues import Eigenvalues, eigenvalues
 
 __all__ = ["Recurrence", "recurrence"]
@@ -47,16 +48,34 @@ def recurrence(matrix: RecurrentMatrix) -> Recurrence:
     The baseline is the circular law: eigenvalues of a Gaussian matrix of the same Frobenius norm fill the disc of
     radius ``||W||_F / sqrt(n)``, in the limit of large n; so do those of a product of two Gaussian factors.
     """
+    if isinstance(matrix, SteppedStates):
+        return _of_diagonal(matrix)
     if matrix.states > _LARGEST:
         raise InapplicableError(f"the eigenvalues of {matrix.states} states take too long; at most {_LARGEST}")
     step, rounding = matrix.step()
     found = eigenvalues(step, perturbation=rounding)
-    norm = torch.linalg.matrix_norm(matrix.load().double()).item()
+    norm = torch.linalg.matrix_norm(matrix.transition()).item()
     return Recurrence(
         layer=matrix.name,
         spectral_radius=_radius(found, norm / sqrt(matrix.shape[0])),
         henrici_departure=_departure(found, norm, matrix),
         eigenvalues=torch.view_as_real(found.values).contiguous(),
+    )
+
+
+def _of_diagonal(matrix: SteppedStates) -> Recurrence:
+    """The eigenvalues stand on the diagonal; a complex one with its conjugate."""
+    values = matrix.eigenvalues()
+    if matrix.shape[0] > len(values):
+        values = torch.cat([values, values.conj()])
+    values = values[torch.argsort(values.abs(), descending=True, stable=True)].resolve_conj()
+    none = "a diagonal map has no random-matrix baseline"
+    radius = values[0].abs().item()
+    return Recurrence(
+        layer=matrix.name,
+        spectral_radius=Measured(radius, error=radius * torch.finfo(torch.float64).eps, reason=none),
+        henrici_departure=Measured(0.0, error=0.0, reason=none),
+        eigenvalues=torch.view_as_real(values).contiguous(),
     )
 
 

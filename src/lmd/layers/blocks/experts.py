@@ -1,18 +1,25 @@
 """Mixtures of experts: each expert's own maps, their mean, and how far each is from it."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from lmd.layers.convolutions.pooled import Pooled, as_computed
+from lmd.layers.bias import wished_bias
+from lmd.layers.blocks.expert_rows import (
+    ExpertLayout,
+    ExpertMaps,
+    expert_biases,
+    expert_maps,
+    expert_rows,
+    pooled_rows,
+)
 from lmd.layers.layer_matrix import LayerMatrix, as_stored
 from lmd.layers.registry import claims, join, own_shapes
 from lmd.sources.loaders import Loader
 from lmd.sources.network import Network
-from lmd.sources.reading import Confidence
 
 __all__ = ["expert_list", "expert_stacks", "expert_weights", "router", "routing_layer"]
 
@@ -20,8 +27,6 @@ _FUSED = ("gate_up_proj",)
 _STACKS = ("gate_up_proj", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3", "wi", "wi_0", "wi_1", "wo")
 _INWARDS = ("down_proj", "w2", "wo")
 """By convention the one that comes back to the width of the network."""
-_MOST_DEVIATIONS = 16
-"""Each deviation reads the whole stack once more."""
 _WIDTHS = ("hidden_size", "hidden_dim", "d_model", "dim", "n_embd")
 
 _ROUTER = "router: one row of scores for each expert"
@@ -39,14 +44,6 @@ def _holds_stacks(module: nn.Module) -> bool:
     return len(found) >= 2 and any(name in _INWARDS for name in found) and len({s[0] for s in found.values()}) == 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    confidence: Confidence
-    transposed: bool = False
-    interleaved: bool = False
-    note: str = ""
-
-
 @claims(_holds_stacks)
 def expert_stacks(module: nn.Module, path: str, network: Network) -> Iterator[LayerMatrix]:
     """Each expert's slice of the stacks, gate and up apart; the mean expert and each deviation from it as views.
@@ -57,19 +54,27 @@ def expert_stacks(module: nn.Module, path: str, network: Network) -> Iterator[La
     layout = _layout(module, network)
     for name, shape in _stacks(module).items():
         loader = network.loader(join(path, name))
+        bias = _bias(name, join(path, ""), network)
         halves = ("gate", "up") if name in _FUSED else ("",)
         for half, words in enumerate(halves):
-            parts, form = _parts(loader, layout, half if len(halves) > 1 else None)
-            rows, columns = shape[1:][::-1] if layout.transposed else shape[1:]
-            size = (rows // len(halves), columns)
+            which = half if words else None
+            maps = expert_maps(loader, layout, which, expert_biases(bias, layout, which))
             named = [join(join(path, name), f"{e}.{words}".rstrip(".")) for e in range(shape[0])]
-            yield from _experts(named, parts, form, size, layout if words else replace(layout, note=""))
+            yield from expert_rows(named, maps, layout if words else replace(layout, note=""))
             if network.wishes.parts:
                 mean = join(join(path, name), f"mean.{words}".rstrip("."))
-                yield from _pooled(mean, named, parts, form, size)
+                yield from pooled_rows(mean, named, maps, layout)
 
 
-def _layout(module: nn.Module, network: Network) -> _Layout:
+def _bias(name: str, prefix: str, network: Network) -> Loader | None:
+    """``down_proj_bias`` for ``down_proj``, ``b1`` for ``w1``."""
+    named = (f"{name}_bias", f"{name}_b", re.sub("^w", "b", name))
+    return next(
+        (found for word in named[: 2 + (named[2] != name)] if (found := wished_bias(network, prefix + word))), None
+    )
+
+
+def _layout(module: nn.Module, network: Network) -> ExpertLayout:
     found = _stacks(module)
     inwards = next(found[name] for name in found if name in _INWARDS)
     own = own_shapes(module)
@@ -81,58 +86,16 @@ def _layout(module: nn.Module, network: Network) -> _Layout:
         transposed = getattr(module, "is_transposed", transposed)
         interleaved = not told if told is not None else transposed and f"{_FUSED[0]}_bias" in own
         text = "gate and up alternate" if interleaved else "gate first, then up"
-        return _Layout("declared" if told is not None else "siblings", transposed, interleaved, text)
+        return ExpertLayout("declared" if told is not None else "siblings", transposed, interleaved, text)
     width = next((w for key in _WIDTHS if isinstance(w := _setting(module, network, key), int)), None)
     if width in inwards[1:] and inwards[1] != inwards[2]:
-        return _Layout("siblings", inwards[2] == width)
-    return _Layout("guess")
+        return ExpertLayout("siblings", inwards[2] == width)
+    return ExpertLayout("guess")
 
 
 def _setting(module: nn.Module, network: Network, key: str) -> Any:
     config = network.facts.get("config")
     return getattr(module, key, config.get(key) if isinstance(config, Mapping) else None)
-
-
-def _parts(loader: Loader, layout: _Layout, half: int | None) -> tuple[list[Loader], Callable[[Tensor], Tensor]]:
-    """One loader for each expert, which reads no other one, and the form that makes its matrix."""
-    each = [loader.narrow(0, e, 1) for e in range(loader.shape[0])]
-    if half is not None and not layout.interleaved:
-        axis = 2 if layout.transposed else 1
-        size = loader.shape[axis] // 2
-        each = [part.narrow(axis, half * size, size) for part in each]
-        half = None
-    return each, partial(_matrix, transposed=layout.transposed, half=half)
-
-
-def _matrix(stack: Tensor, *, transposed: bool, half: int | None) -> Tensor:
-    matrix = stack[0].T if transposed else stack[0]
-    return matrix if half is None else matrix[half::2]
-
-
-def _experts(
-    names: list[str], parts: list[Loader], form: Callable[[Tensor], Tensor], size: tuple[int, int], layout: _Layout
-) -> Iterator[LayerMatrix]:
-    stored = "(experts, in, out)" if layout.transposed else "(experts, out, in)"
-    others = () if layout.confidence != "guess" else ("transposed",)
-    for name, part in zip(names, parts, strict=True):
-        note = "; ".join(text for text in (f"stored {stored}", layout.note) if text)
-        yield LayerMatrix(
-            name, "expert", size, part, form, confidence=layout.confidence, alternatives=others, note=note
-        )
-
-
-def _pooled(
-    mean: str, names: list[str], parts: list[Loader], form: Callable[[Tensor], Tensor], size: tuple[int, int]
-) -> Iterator[LayerMatrix]:
-    pooled = Pooled(tuple(parts), form, size)
-    note = f"mean of {len(parts)} experts"
-    if len(parts) > _MOST_DEVIATIONS:
-        note = f"{note}; no deviations from it beyond {_MOST_DEVIATIONS} experts: each would read all of them"
-    yield LayerMatrix(mean, "expert", size, pooled, as_computed, view_of=names[0], note=note)
-    for index, name in enumerate(names if len(parts) <= _MOST_DEVIATIONS else ()):
-        loader = Pooled(tuple(parts), form, size, index)
-        note = f"the expert minus the mean of {len(parts)}"
-        yield LayerMatrix(f"{name}.deviation", "expert", size, loader, as_computed, view_of=name, note=note)
 
 
 def _is_a_stack(module: nn.Module) -> bool:
@@ -147,13 +110,12 @@ def expert_weights(module: nn.Module, path: str, network: Network) -> Iterator[L
     loader = network.loader(join(path, "weight"))
     pair = (getattr(module, "input_size", None), getattr(module, "output_size", None))
     told = pair in (loader.shape[1:], loader.shape[1:][::-1]) and pair[0] != pair[1]
-    layout = _Layout("siblings" if told else "guess", told and pair == loader.shape[1:])
-    parts, form = _parts(loader, layout, None)
-    rows, columns = loader.shape[1:][::-1] if layout.transposed else loader.shape[1:]
+    layout = ExpertLayout("siblings" if told else "guess", told and pair == loader.shape[1:])
     names = [join(path, str(e)) for e in range(loader.shape[0])]
-    yield from _experts(names, parts, form, (rows, columns), layout)
+    maps = expert_maps(loader, layout, biases=expert_biases(wished_bias(network, join(path, "bias")), layout))
+    yield from expert_rows(names, maps, layout)
     if network.wishes.parts:
-        yield from _pooled(join(path, "mean"), names, parts, form, (rows, columns))
+        yield from pooled_rows(join(path, "mean"), names, maps, layout)
 
 
 def _alike(module: nn.Module) -> bool:
@@ -185,10 +147,14 @@ def expert_list(module: nn.Module, path: str, network: Network) -> Iterator[Laye
     for child, size in _dense_children(experts[0]).items():
         names = [join(join(path, str(e)), child).rstrip(".") for e in range(len(experts))]
         parts = [network.loader(join(name, "weight")) for name in names]
-        for name, part in zip(names, parts, strict=True):
-            yield LayerMatrix(name, "expert", size, part, note="a module for each expert")
+        biases = [bias for name in names if (bias := wished_bias(network, join(name, "bias"))) is not None]
+        maps = ExpertMaps(parts, as_stored, size, biases if len(biases) == len(parts) else None)
+        yield from (
+            replace(row, note="a module for each expert") for row in expert_rows(names, maps, ExpertLayout("declared"))
+        )
         if network.wishes.parts:
-            yield from _pooled(join(join(path, "mean"), child).rstrip("."), names, parts, as_stored, size)
+            mean = join(join(path, "mean"), child).rstrip(".")
+            yield from pooled_rows(mean, names, maps, ExpertLayout("declared"))
 
 
 def _chooses(module: nn.Module) -> bool:
@@ -203,7 +169,8 @@ def router(module: nn.Module, path: str, network: Network) -> Iterator[LayerMatr
     """``(experts, in)``: the scores by which experts are chosen."""
     loader = network.loader(join(path, "weight"))
     shape = (loader.shape[0], loader.shape[1])
-    yield LayerMatrix(path or "weight", "dense", shape, loader, note=_ROUTER)
+    bias = wished_bias(network, join(path, "bias"))
+    yield LayerMatrix(path or "weight", "dense", shape, loader, note=_ROUTER, bias=bias)
 
 
 def _routing_child(module: nn.Module) -> str:
@@ -222,4 +189,5 @@ def routing_layer(module: nn.Module, path: str, network: Network) -> Iterator[La
     """``(experts, in)``: the dense layer whose outputs are the scores by which experts are chosen."""
     name = join(path, _routing_child(module))
     loader = network.loader(f"{name}.weight")
-    yield LayerMatrix(name, "dense", (loader.shape[0], loader.shape[1]), loader, note=_ROUTER)
+    bias = wished_bias(network, f"{name}.bias")
+    yield LayerMatrix(name, "dense", (loader.shape[0], loader.shape[1]), loader, note=_ROUTER, bias=bias)

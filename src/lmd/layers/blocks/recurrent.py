@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from lmd.layers.bias import wished_bias
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.recurrence import RecurrentMatrix, RecurrentProduct
 from lmd.layers.registry import join, register
@@ -29,8 +30,9 @@ def recurrent_layer(module: nn.RNNBase, path: str, network: Network) -> Iterator
         for suffix, direction in (("", ""), ("_reverse", "reverse"))[: 1 + module.bidirectional]:
             place = join(join(path, f"l{layer}"), direction).rstrip(".")
             inputs, hidden = (network.loader(join(path, f"weight_{s}_l{layer}{suffix}")) for s in ("ih", "hh"))
-            yield from _gates(join(place, "input"), inputs, gates, recurrent=False)
-            yield from _gates(join(place, "hidden"), hidden, gates, recurrent=not module.proj_size)
+            biases = [wished_bias(network, join(path, f"bias_{s}_l{layer}{suffix}")) for s in ("ih", "hh")]
+            yield from _gates(join(place, "input"), inputs, biases[0], gates, recurrent=False)
+            yield from _gates(join(place, "hidden"), hidden, biases[1], gates, recurrent=not module.proj_size)
             if module.proj_size:
                 down = network.loader(join(path, f"weight_hr_l{layer}{suffix}"))
                 yield LayerMatrix(join(place, "projection"), "dense", (down.shape[0], down.shape[1]), down)
@@ -45,13 +47,17 @@ def recurrent_cell(module: nn.RNNCellBase, path: str, network: Network) -> Itera
     gates = {1: _GATES["RNN"], 3: _GATES["GRU"], 4: _GATES["LSTM"]}[rows // module.hidden_size]
     for part, stored in (("input", "ih"), ("hidden", "hh")):
         loader = network.loader(join(path, f"weight_{stored}"))
-        yield from _gates(join(path, part), loader, gates, recurrent=part == "hidden")
+        bias = wished_bias(network, join(path, f"bias_{stored}"))
+        yield from _gates(join(path, part), loader, bias, gates, recurrent=part == "hidden")
 
 
-def _gates(name: str, loader: Loader, gates: tuple[str, ...], *, recurrent: bool) -> Iterator[LayerMatrix]:
+def _gates(
+    name: str, loader: Loader, bias: Loader | None, gates: tuple[str, ...], *, recurrent: bool
+) -> Iterator[LayerMatrix]:
     form = RecurrentMatrix if recurrent else LayerMatrix
-    for gate, part in _cut(loader, gates):
-        yield form(join(name, gate).rstrip("."), "gate", (part.shape[0], part.shape[1]), part)
+    biases = [None] * len(gates) if bias is None else [part for _, part in _cut(bias, gates)]
+    for (gate, part), shift in zip(_cut(loader, gates), biases, strict=True):
+        yield form(join(name, gate).rstrip("."), "gate", (part.shape[0], part.shape[1]), part, bias=shift)
 
 
 def _products(place: str, hidden: Loader, down: Loader, gates: tuple[str, ...]) -> Iterator[LayerMatrix]:

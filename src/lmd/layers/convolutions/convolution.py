@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from lmd.layers.bias import wished_bias
 from lmd.layers.convolutions.convolution_maps import ConvolutionOperator, ConvolutionSymbol, geometry_of
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import join, own_forward, register
@@ -74,7 +75,8 @@ def _rows(module: _ConvNd, path: str, network: Network, form: Any) -> Iterator[L
     sure: Confidence = "guess" if own else "declared"
     note = "; ".join(filter(None, notes))
     name, groups = path or "weight", module.groups
-    kernel = LayerMatrix(name, "kernel_matrix", shape, loader, form, groups, confidence=sure, note=note)
+    bias = wished_bias(network, join(path, "bias"))
+    kernel = LayerMatrix(name, "kernel_matrix", shape, loader, form, groups, confidence=sure, note=note, bias=bias)
     yield kernel
     if network.wishes.parts and not own and not _is_linear_on_patches(geometry):
         yield from _operators(kernel.name, path, loader, geometry, sizes)

@@ -5,6 +5,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from lmd.layers.bias import wished_bias
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import join, register
 from lmd.sources.loaders import Loader
@@ -12,7 +13,8 @@ from lmd.sources.network import Network
 
 __all__ = ["bilinear"]
 
-_MOST_SLICES = 64
+_MOST_SLICES = 256
+"""Forms of single outputs: each is a row of its own, and cheap; a page of more is no help."""
 
 
 def _unfolded(weight: Tensor) -> Tensor:
@@ -38,7 +40,14 @@ def bilinear(module: nn.Bilinear, path: str, network: Network) -> Iterator[Layer
     out, in1, in2 = loader.shape
     name = path or "weight"
     note = "unfolded: the map from all products of an entry of the first and one of the second input"
-    yield LayerMatrix(name, "dense", (out, in1 * in2), loader, _unfolded, note=note)
+    left = out - _MOST_SLICES
+    if left > 0 and network.wishes.parts:
+        note = (
+            f"{note}; the forms of the last {left} outputs are left out: row k of this matrix, as {in1} x {in2}, is "
+            f"the form of output k"
+        )
+    bias = wished_bias(network, join(path, "bias"))
+    yield LayerMatrix(name, "dense", (out, in1 * in2), loader, _unfolded, note=note, bias=bias)
     if network.wishes.parts:
         yield from _views(name, join(path, ""), loader)
 
@@ -49,7 +58,7 @@ def _views(whole: str, prefix: str, loader: Loader) -> Iterator[LayerMatrix]:
         form = partial(_of_one_side, side=side)
         note = f"what the {'first' if side == 1 else 'second'} input alone goes through"
         yield LayerMatrix(f"{prefix}{word}", "dense", shape, loader, form, view_of=whole, note=note)
-    for k in range(out if out <= _MOST_SLICES else 0):
+    for k in range(min(out, _MOST_SLICES)):
         part = loader.narrow(0, k, 1)
         note = "form of one output: x1 on its rows, x2 on its columns"
         yield LayerMatrix(f"{prefix}{k}", "dense", (in1, in2), part, _slice, view_of=whole, note=note)

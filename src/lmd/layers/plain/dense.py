@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from lmd.layers.bias import wished_bias
 from lmd.layers.layer_matrix import LayerMatrix, transposed
 from lmd.layers.registry import claims, join, own_forward, register
 from lmd.sources.network import Network
@@ -21,7 +22,8 @@ def dense(module: nn.Linear, path: str, network: Network) -> Iterator[LayerMatri
     outputs, inputs = loader.shape
     note = own_forward(module)
     sure: Confidence = "guess" if note else "declared"
-    yield LayerMatrix(path or "weight", "dense", (outputs, inputs), loader, confidence=sure, note=note)
+    bias = wished_bias(network, join(path, "bias"))
+    yield LayerMatrix(path or "weight", "dense", (outputs, inputs), loader, confidence=sure, note=note, bias=bias)
 
 
 @claims(is_stored_transposed)
@@ -29,4 +31,5 @@ def transposed_dense(module: nn.Module, path: str, network: Network) -> Iterator
     """The transpose of a weight stored ``(in, out)``."""
     loader = network.loader(join(path, "weight"))
     inputs, outputs = loader.shape
-    yield LayerMatrix(path or "weight", "dense", (outputs, inputs), loader, transposed, note="stored (in, out)")
+    name, bias = path or "weight", wished_bias(network, join(path, "bias"))
+    yield LayerMatrix(name, "dense", (outputs, inputs), loader, transposed, note="stored (in, out)", bias=bias)

@@ -72,7 +72,10 @@ def layer_normalisation(module: nn.Module, path: str, network: Network) -> Itera
     width = 1
     for n in loader.shape:
         width *= n
+    reading = network.readings.get(path)
     note = "gain after normalising each example"
+    if reading is not None and reading.confidence == "guess" and "normalisation" not in reading.reason:
+        note = "one number for each channel"
     form = as_stored
     if adds_one(module):
         note, form = f"{note}: 1 + weight", _one_more

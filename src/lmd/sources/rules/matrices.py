@@ -91,6 +91,7 @@ def _unnamed(reading: Reading, index: int, fits: _Fits, evidence: Evidence) -> R
     entries = (fits.head or fits.first) and not _is_head(index, fits, evidence)
     # the first line that holds
     dense: list[tuple[bool, Confidence, str]] = [
+        (_has_twin(reading, index, evidence), "siblings", "a layer beside it of this shape has outputs along its rows"),
         (fits.inputs and fits.outputs, "siblings", f"{before} and width {rows} read behind it"),
         (fits.inputs and projection, "siblings", f"{before}, and its name is a projection's"),
         (fits.inputs and tables, "siblings", f"{before}; the table of {rows} entries is another"),
@@ -104,7 +105,22 @@ def _unnamed(reading: Reading, index: int, fits: _Fits, evidence: Evidence) -> R
     return _as(reading, "dense", *dense[found][1:]) if found < len(dense) else reading
 
 
-_TABLES_GO_BEFORE = 3
+def _has_twin(reading: Reading, index: int, evidence: Evidence) -> bool:
+    """Whether a layer of the same block and shape, a few places away, is dense for certain."""
+    block = reading.path.rpartition(".")[0]
+    near = evidence.readings[max(0, index - _NEAR) : index + _NEAR + 1]
+    return bool(block) and any(
+        other is not None
+        and other.kind == "dense"
+        and other.confidence == "shape"
+        and other.shape == reading.shape
+        and other.path.rpartition(".")[0] == block
+        for other in near
+    )
+
+
+_NEAR = 4
+_TABLES_GO_BEFORE = 4
 """Lines of the list above that speak louder than vectors read by others."""
 
 

@@ -9,7 +9,8 @@ __all__ = ["RawRole", "bias_of", "raw_role", "stores_inputs_first"]
 RawRole = Literal["scale", "table", "matrix", "stack"]
 
 _SCALE = re.compile(
-    r"gamma|scale|lambda|(^|_)gain|^(alpha|g|ls\d?|d|weight|a_log|time_decay|time_first|.*_mix|mix_.*)$", re.IGNORECASE
+    r"gamma|scale|lambda|(^|_)gain|^(alpha|g|ls\d?|d|weight|a_log|time_decay|time_first|(.*_)?mix(_.*)?)$",
+    re.IGNORECASE,
 )
 _TABLE = re.compile(
     r"emb|pos|token|cls|quer(y|ies)$|latent|bias|codebook|memory|prompt|prototype|slot|anchor|(^|_)att(_|n?$)|sinks",

@@ -15,6 +15,7 @@ from lmd.sources.rules.module import Module, modules_of
 from lmd.sources.rules.override import overridden
 from lmd.sources.rules.own_shape import by_own_shape
 from lmd.sources.rules.settled import settled, votes_of
+from lmd.sources.rules.stacks import stacks_among_kernels
 from lmd.sources.rules.state_spaces import depthwise_of_states
 
 __all__ = ["read_names"]
@@ -40,7 +41,7 @@ def read_names(
     modules, first, choices = _in_best_order(modules_of(without_adapters(records, adapters)), ordered=ordered)
     votes = votes_of(modules, first, choices)
     known = [settled(i, r, choices[i], votes) if r is not None and i in choices else r for i, r in enumerate(first)]
-    known = _perhaps_bilinear(depthwise_of_states(modules, known))
+    known = _perhaps_bilinear(stacks_among_kernels(modules, depthwise_of_states(modules, known)))
     evidence = evidence_of(modules, known, ordered=ordered)
     readings = tuple(_among(index, evidence) for index in range(len(modules)))
     read = (r for r in overridden(readings, modules, kinds or {}) if r is not None and r.kind != "vector")
