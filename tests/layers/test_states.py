@@ -132,3 +132,8 @@ def test_complex_layers_are_real_maps_of_both_parts(tmp_path):
     assert {t.name: t.status for t in coverage.tensors} == {"head.weight": "decomposed", "filter": "unsupported"}
     assert any("complex numbers" in t.reason for t in coverage.tensors)
     assert coverage.accounted == 1.0
+
+
+def test_one_rate_for_each_head_says_so():
+    found = layers_of(seeded(lambda: Own(A_log=(4,), dt_bias=(4,), D=(4,))))
+    assert "all states of each of 4 heads" in found["A"].note

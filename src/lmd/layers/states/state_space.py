@@ -100,7 +100,9 @@ def _decay(block: _Block, network: Network) -> LayerMatrix:
     loader = Combined(partial(_diagonal, function=form.function), parts, size)
     stored = " x ".join(map(str, block.states))
     unit = "" if form.per_step else ": rates per unit of time"
-    notes = [f"{form.formula}, {stored} states{unit}"]
+    of_heads = form.names == ("A_log",) and len(block.states) == 1
+    count_text = f"one for all states of each of {count} heads" if of_heads else f"{stored} states"
+    notes = [f"{form.formula}, {count_text}{unit}"]
     if form.is_complex:
         notes.append("on the real and imaginary part of each state")
     if "P" in block.own:
