@@ -133,42 +133,60 @@ def _thin(row: ThinProduct, norm: Affine, notes: list[str]) -> ThinProduct:
     out, inn = row.shape
     # a comparison reads the normalised input on both sides, what a head writes is not normalised
     sides = (row.kind == "query_key", True)
+    shifted = tuple(reads and norm.shift is not None for reads in sides)
     shape = tuple(
-        side if not reads or side == norm.width + 1 or norm.shift is None else side + 1
-        for side, reads in zip((out, inn), sides, strict=True)
+        side + int(adds and not held) for side, adds, held in zip((out, inn), shifted, row.constants, strict=True)
     )
     if norm.shift is not None:
-        notes.append(f"the last input is the constant 1; the shift of {norm.row.name} is in its row and column")
+        text = f"the shift of {norm.row.name} is in its row and column"
+        notes.append(text if any(row.constants) else f"behind the inputs comes the constant 1; {text}")
     parts = (row.loader, norm.row.loader, *([] if norm.shift is None else [norm.shift]))
-    form = _ThinForm(row.form, norm.row.form, out, both=sides[0])
+    form = _ThinForm(row.form, norm.row.form, out, sides[0], row.constants)
     loader = Combined(partial(_affine_factors, form=form), parts, (sum(shape), row.inner))
     note = "; ".join(filter(None, notes))
-    return replace(row, shape=(shape[0], shape[1]), loader=loader, form=as_computed, note=note, bias=None)
+    constants = (row.constants[0] or shifted[0], row.constants[1] or shifted[1])
+    return replace(
+        row,
+        shape=(shape[0], shape[1]),
+        loader=loader,
+        form=as_computed,
+        note=note,
+        bias=None,
+        constants=constants,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _ThinForm:
-    """How factors and gains are read, where the left factor ends, and whether it reads the normalisation too."""
+    """How factors and gains are read, where the left factor ends, and whether it reads the normalisation too.
+
+    ``constants`` tells which factors have a row for the constant 1 already.
+    """
 
     factors: Form
     gain: Form
     out: int
     both: bool
+    constants: tuple[bool, bool]
 
 
 def _affine_factors(factors: Tensor, norm: Tensor, shift: Tensor | None = None, *, form: _ThinForm) -> Tensor:
     gains = form.gain(norm).double().flatten()
     left, right = form.factors(factors).split([form.out, len(factors) - form.out])
     added = None if shift is None else shift.double().flatten()
-    left = _affine_factor(left, gains, added) if form.both else left
-    return torch.cat([left, _affine_factor(right, gains, added)])
+    left = _affine_factor(left, gains, added, constant=form.constants[0]) if form.both else left
+    return torch.cat([left, _affine_factor(right, gains, added, constant=form.constants[1])])
 
 
-def _affine_factor(factor: Tensor, gains: Tensor, shift: Tensor | None) -> Tensor:
-    """One factor ``(in, inner)`` or ``(in + 1, inner)`` of what it does with the input before the normalisation."""
-    width = len(gains)
-    channels, constant = factor[:width], factor[width:]
-    if shift is not None:
-        added = shift @ channels
-        constant = constant + added if len(constant) else added[None]
-    return torch.cat([channels * gains[:, None], constant])
+def _affine_factor(factor: Tensor, gains: Tensor, shift: Tensor | None, *, constant: bool) -> Tensor:
+    """One factor ``(in, inner)`` of what it does with the input before the normalisation.
+
+    Behind the inputs come, where there are any, the constant 1 and then what is beside it.
+    """
+    channels, others = factor[: len(gains)], factor[len(gains) :]
+    scaled = channels * gains[:, None]
+    if shift is None:
+        return torch.cat([scaled, others])
+    added = (shift @ channels)[None]
+    held, beside = (others[:1], others[1:]) if constant else (torch.zeros_like(added), others)
+    return torch.cat([scaled, held + added, beside])

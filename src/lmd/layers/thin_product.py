@@ -25,9 +25,12 @@ class ThinProduct(LayerMatrix):
 
     Attributes:
         inner: number of columns of ``L`` and of rows of ``R``.
+        constants: whether behind the inputs of the left factor, and of the right one, comes the constant 1; what
+            follows it is another input beside.
     """
 
     inner: int = 1
+    constants: tuple[bool, bool] = (False, False)
 
     @property
     def full_rank(self) -> int:

@@ -82,7 +82,10 @@ def _query_key(attention: Attention, head: int, wishes: Wishes) -> ThinProduct:
     biased = (query.bias is not None or key.bias is not None, query_norm, key_norm)
     note = about_query_key(biased, rotary, wishes, attention.left_out)
     name = join(attention.path, f"query_key.{head}")
-    return ThinProduct(name, "query_key", (out, inn), loader, view_of=query.name, note=note, inner=width)
+    constants = (firsts.get("query_bias") is not None, seconds.get("key_bias") is not None)
+    return ThinProduct(
+        name, "query_key", (out, inn), loader, view_of=query.name, note=note, inner=width, constants=constants
+    )
 
 
 def _value_output(attention: Attention, output: Projection, head: int, wishes: Wishes) -> ThinProduct:
@@ -96,7 +99,10 @@ def _value_output(attention: Attention, output: Projection, head: int, wishes: W
     biases = (value.bias is not None, output.bias is not None)
     note = about_value_output(biases, norm, wishes, gated=heads.gated, left_out=attention.left_out)
     name = join(attention.path, f"value_output.{head}")
-    return ThinProduct(name, "value_output", (out, inn), loader, view_of=output.name, note=note, inner=width)
+    constants = (False, sides.get("value_bias") is not None)
+    return ThinProduct(
+        name, "value_output", (out, inn), loader, view_of=output.name, note=note, inner=width, constants=constants
+    )
 
 
 def _side(

@@ -203,7 +203,10 @@ def _comparisons(
                 partial(_compared, form=form), (*parts[0].values(), *parts[1].values()), (out + inn, size)
             )
             name, view = join(where, f"query_key.{head}"), steps["query"].up.name
-            yield ThinProduct(name, "query_key", (out, inn), loader, view_of=view, note=note, inner=size)
+            constants = ("bias" in parts[0], "bias" in parts[1])
+            yield ThinProduct(
+                name, "query_key", (out, inn), loader, view_of=view, note=note, inner=size, constants=constants
+            )
 
 
 def _written(path: str, value: _Step, output: Projection, head: int, width: int, network: Network) -> ThinProduct:
@@ -213,7 +216,16 @@ def _written(path: str, value: _Step, output: Projection, head: int, width: int,
     loaders = (output.columns(head * width, width), *parts.values())
     loader = Combined(partial(_output_and_value, form=form), loaders, (out + inn, width))
     name = join(path, f"value_output.{head}")
-    return ThinProduct(name, "value_output", (out, inn), loader, view_of=output.name, note=_NORM, inner=width)
+    return ThinProduct(
+        name,
+        "value_output",
+        (out, inn),
+        loader,
+        view_of=output.name,
+        note=_NORM,
+        inner=width,
+        constants=(False, "bias" in parts),
+    )
 
 
 def _compared(*parts: Tensor, form: _Form) -> Float64[Tensor, "out_and_in width"]:
