@@ -164,6 +164,36 @@ def test_a_norm_before_an_attention(bias):
         assert torch.allclose(written.float(), V[:, own] @ out.T, atol=1e-5)
 
 
+class NormedTwice(nn.Module):
+    """A norm before the attention, and others of queries and keys, all with shifts."""
+
+    def __init__(self, *, bias):
+        super().__init__()
+        self.input_layernorm, self.self_attn = nn.LayerNorm(8), nn.Module()
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            self.self_attn.add_module(name, nn.Linear(8, 8, bias=bias))
+        self.self_attn.num_heads = 2
+        self.self_attn.q_norm, self.self_attn.k_norm = nn.LayerNorm(4), nn.LayerNorm(4)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_norm_before_an_attention_that_normalises_queries_and_keys(bias):
+    block = seeded(lambda: NormedTwice(bias=bias))
+    attention, x = block.self_attn, data(5, 8)
+    found = rows(block, fold_norm=True)
+    plain, entering = functional.layer_norm(x, (8,)).double(), answer(block.input_layernorm, x)
+    for head in range(2):
+        own = slice(4 * head, 4 * head + 4)
+        sides, normed = [], []
+        for proj, norm in ((attention.q_proj, attention.q_norm), (attention.k_proj, attention.k_norm)):
+            y = answer(proj, entering)[:, own]
+            size = (y.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()
+            sides.append(torch.cat([with_one(plain), size.double()], dim=1))
+            normed.append((answer(norm, y) * size).double())
+        scores = sides[0] @ found[f"self_attn.query_key.{head}"].load() @ sides[1].T
+        assert torch.allclose(scores, normed[0] @ normed[1].T, atol=1e-4)
+
+
 def test_a_file_folds_as_its_module_does(tmp_path):
     model = nn.Module()
     model.conv1, model.bn1, model.head = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Linear(6, 4)

@@ -54,6 +54,9 @@ def _fits_before(width: int, row: LayerMatrix) -> bool:
     if isinstance(row, ConvolutionMap):
         return width == row.geometry.channels[1]
     columns = row.shape[1]
+    if isinstance(row, ThinProduct):
+        # behind the inputs may come the constant 1 and what a norm of queries or keys divides by
+        return width <= columns <= width + 2
     # one more column for the constant 1 of [W b]
     return columns % width == 0 or columns == width + 1
 
@@ -109,7 +112,5 @@ def _scaled_kernel(kernel: Tensor, norm: Tensor, *, form: Form, gain: Form, grou
 
 def _scaled_factors(factors: Tensor, norm: Tensor, *, form: Form, gain: Form, out: int, both: bool) -> Tensor:
     gains = gain(norm).double().flatten()
-    if len(factors) - out == gains.numel() + 1:
-        gains = torch.cat([gains, gains.new_ones(1)])
     left = gains if both else torch.ones(out, dtype=torch.float64)
     return form(factors) * torch.cat([left, gains])[:, None]
