@@ -55,15 +55,19 @@ def read(path: str) -> Archive:
 def _archive(path: str) -> tuple[Archive, tuple[Named, ...]]:
     heads = read_heads(str(Path(path).absolute()))
     shelf = Shelf(heads[0].metadata)
-    tensors = named(tuple(tensor for head in heads for tensor in head.tensors), shelf)
+    stored = tuple(tensor for head in heads for tensor in head.tensors)
+    family = family_of(shelf, stored)
+    tensors = named(stored, shelf, family)
     if not tensors:
         raise UnreadableModelError(
             f"{path} is a GGUF file without tensors, perhaps a vocabulary alone; a trained model holds at least one. "
             f"Name the file of the model."
         )
+    renamed = any(one.name != one.stored.name for one in tensors)
+    config = config_of(family, shelf, tensors) if renamed else {}
     # converters write tensors in the order they find them in sorted files
     records = tuple(sorted((_record(one) for one in tensors), key=lambda record: depth_key(record.name)))
-    return Archive(records, facts=_facts(heads, shelf, tensors), files=tuple(head.path for head in heads)), tensors
+    return Archive(records, facts=_facts(heads, shelf, config), files=tuple(head.path for head in heads)), tensors
 
 
 def _record(one: Named) -> TensorRecord:
@@ -106,14 +110,13 @@ def _stored(tensor: StoredTensor) -> "Loader":
     )
 
 
-def _facts(heads: tuple[Header, ...], shelf: Shelf, tensors: tuple[Named, ...]) -> Mapping[str, Any]:
+def _facts(heads: tuple[Header, ...], shelf: Shelf, config: Mapping[str, Any]) -> Mapping[str, Any]:
     facts: dict[str, Any] = {
         "format": "GGUF",
         "order": "by name",
         "metadata": {"GGUF.version": heads[0].version, **heads[0].metadata},
     }
-    config = config_of(family_of(shelf), shelf, tensors)
-    if config and any(one.name != one.stored.name for one in tensors):
+    if config:
         facts["config"] = config
     elif shelf.architecture:
         facts["architecture"] = f"no declaration is made of {shelf.architecture!r}; layers were read by rules"

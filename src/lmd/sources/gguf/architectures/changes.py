@@ -1,6 +1,6 @@
 """Loaders that give the tensors of an architecture from those of a file, still a part at a time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -11,6 +11,7 @@ from lmd.sources.gguf.architectures.names import Named
 from lmd.sources.gguf.architectures.row_orders import RowOrder
 from lmd.sources.joined import Renamed
 from lmd.sources.loaders import Combined, Loader
+from lmd.sources.rounding import rounding_of
 
 __all__ = ["Entry", "Reordered", "changed"]
 
@@ -114,3 +115,15 @@ def _less(tensor: Tensor, *, by: float) -> Tensor:
 
 def _logarithm(tensor: Tensor) -> Tensor:
     return torch.log(-tensor)
+
+
+@rounding_of.register
+def _of_entry(loader: Entry) -> Loader | None:
+    stack = rounding_of(loader.stack)
+    return None if stack is None else Entry(stack, loader.index)
+
+
+@rounding_of.register
+def _of_reordered(loader: Reordered) -> Loader | None:
+    stored = rounding_of(loader.stored)
+    return None if stored is None else replace(loader, stored=stored)

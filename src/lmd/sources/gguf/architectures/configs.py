@@ -138,6 +138,8 @@ def config_of(family: Family, shelf: Shelf, tensors: Collection[Named]) -> dict[
         return {}
     told = _Told(family, shelf, tensors)
     config: dict[str, Any] = {"model_type": family.model_type, "vocab_size": told.rows("token_embd")}
+    # some architectures have one by default, beyond a small vocabulary
+    config["pad_token_id"] = None
     if family.model_type in _CLASSES:
         config["architectures"] = [_CLASSES[family.model_type]]
     for word, key in _OTHER_SIZES.get(family.model_type, _SIZES).items():

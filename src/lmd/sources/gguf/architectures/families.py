@@ -173,7 +173,7 @@ _MAMBA = {
 _MAMBA_TOP = {"token_embd": "backbone.embeddings", "output_norm": "backbone.norm_f", "output": "lm_head"}
 
 
-def _t5_half(half: str, word: str, feed: int) -> Words:
+def _t5_half(half: str, word: str, feed: int, up: str = "wi_1") -> Words:
     layer = f"{word}.block.{{n}}.layer"
     return {
         **{f"{half}.attn_{part}": f"{layer}.0.SelfAttention.{part}" for part in ("q", "k", "v", "o")},
@@ -182,13 +182,14 @@ def _t5_half(half: str, word: str, feed: int) -> Words:
         **{f"{half}.cross_attn_{part}": f"{layer}.1.EncDecAttention.{part}" for part in ("q", "k", "v", "o")},
         f"{half}.cross_attn_norm": f"{layer}.1.layer_norm",
         f"{half}.ffn_gate": f"{layer}.{feed}.DenseReluDense.wi_0",
-        f"{half}.ffn_up": f"{layer}.{feed}.DenseReluDense.wi_1",
+        f"{half}.ffn_up": f"{layer}.{feed}.DenseReluDense.{up}",
         f"{half}.ffn_down": f"{layer}.{feed}.DenseReluDense.wo",
         f"{half}.ffn_norm": f"{layer}.{feed}.layer_norm",
     }
 
 
 _T5 = {**_t5_half("enc", "encoder", 1), **_t5_half("dec", "decoder", 2)}
+_T5_PLAIN = {**_t5_half("enc", "encoder", 1, "wi"), **_t5_half("dec", "decoder", 2, "wi")}
 _T5_TOP = {
     "token_embd": "shared",
     "output": "lm_head",
@@ -247,10 +248,18 @@ FAMILIES = {
         fused="heads",
     ),
     "falcon": Family("falcon", _BLOOM_TOP, _BLOOM, fused="groups"),
+    "falcon of two norms": Family(
+        "falcon",
+        _BLOOM_TOP,
+        {**_BLOOM, "attn_norm": "transformer.h.{n}.ln_mlp", "attn_norm_2": "transformer.h.{n}.ln_attn"},
+        fused="groups",
+    ),
     "bloom": Family("bloom", _BLOOM_TOP, _BLOOM, fused="heads", tied=True),
     "mpt": Family("mpt", {**_GPT2_TOP, "output_norm": "transformer.norm_f"}, _MPT, tied=True),
     "bert": Family("bert", _BERT_TOP, _BERT, tied=True),
     "t5": Family("t5", _T5_TOP, _T5),
     "t5encoder": Family("t5", _T5_TOP, _T5),
+    "t5 without gates": Family("t5", _T5_TOP, _T5_PLAIN),
+    "t5encoder without gates": Family("t5", _T5_TOP, _T5_PLAIN),
     "mamba": Family("mamba", _MAMBA_TOP, _MAMBA),
 }

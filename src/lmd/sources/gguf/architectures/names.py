@@ -1,7 +1,7 @@
 """The tensors of a GGUF file under the names and in the shapes of their Hugging Face architecture. Needs no torch."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,15 +66,19 @@ class Shelf:
         return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def family_of(shelf: Shelf) -> Family:
-    """The words of the file's architecture; those that most share if it is not known."""
-    word = shelf.architecture
+def family_of(shelf: Shelf, tensors: Collection[StoredTensor]) -> Family:
+    """The words of the file's architecture, those that most share if it is not known."""
+    word, names = shelf.architecture, {tensor.name for tensor in tensors}
     if word == "llama" and shelf.count("expert_count"):
         word = "mixtral"
+    if word == "falcon" and "blk.0.attn_norm_2.weight" in names:
+        word = "falcon of two norms"
+    if word in ("t5", "t5encoder") and "enc.blk.0.ffn_gate.weight" not in names:
+        word = f"{word} without gates"
     return FAMILIES.get(word, UNKNOWN)
 
 
-def named(tensors: tuple[StoredTensor, ...], shelf: Shelf) -> tuple[Named, ...]:
+def named(tensors: Collection[StoredTensor], shelf: Shelf, family: Family) -> tuple[Named, ...]:
     """Every tensor under its name in the architecture; those without one keep the file's.
 
     A file of other tools whose names are not ggml's keeps all of them.
@@ -82,7 +86,6 @@ def named(tensors: tuple[StoredTensor, ...], shelf: Shelf) -> tuple[Named, ...]:
     own = [Named(tensor.name, tensor.shape, tensor) for tensor in tensors]
     if not any(tensor.name == "token_embd.weight" or _BLOCK.match(tensor.name) for tensor in tensors):
         return tuple(own)
-    family = family_of(shelf)
     found = [list(_named(tensor, shelf, family)) for tensor in tensors]
     taken: dict[str, int] = {}
     for name in (one.name for group in found for one in group):

@@ -7,9 +7,11 @@ import numpy
 import torch
 from torch import Tensor
 
-from lmd.sources.gguf.blocks.block_rounding import rounding
+from lmd.sources.gguf.blocks.block_rounding import rounding, rounding_known
 from lmd.sources.gguf.blocks.block_types import TYPES, BlockType
 from lmd.sources.gguf.blocks.arithmetic import Bytes, Numbers, dequantised, in_own_order
+from lmd.sources.loaders import Loader
+from lmd.sources.rounding import rounding_of
 
 __all__ = ["BlockTensor", "RoundingOfBlocks"]
 
@@ -136,3 +138,8 @@ class RoundingOfBlocks:
     def narrow(self, dim: int, start: int, length: int) -> "RoundingOfBlocks":
         """Those of a slice."""
         return RoundingOfBlocks(self.of.narrow(dim, start, length))
+
+
+@rounding_of.register
+def _of_blocks(loader: BlockTensor) -> Loader | None:
+    return RoundingOfBlocks(loader) if rounding_known(loader.kind.name) else None
