@@ -37,7 +37,9 @@ def write(path: Path, architecture: str, metadata: dict, tensors: dict, *, kind:
 def rotated(weight: torch.Tensor, heads: int) -> torch.Tensor:
     """Rows ``(head, half, place)`` as ``(head, place, half)``."""
     width = weight.shape[0] // heads
-    rows = [h * width + half * (width // 2) + place for h in range(heads) for place in range(width // 2) for half in (0, 1)]
+    rows = [
+        h * width + half * (width // 2) + place for h in range(heads) for place in range(width // 2) for half in (0, 1)
+    ]
     return weight[rows]
 
 

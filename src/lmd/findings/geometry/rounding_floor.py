@@ -106,8 +106,8 @@ def _starts(layer: LayerMatrix) -> Iterator[tuple[tuple[int, int], Tensor]]:
 
 def _above(factors: Factors, floor: float) -> Measured:
     if factors.spectrum is not None:
-        return counted(factors, lambda S: int((S > floor).sum()), baseline_spectrum(factors))
-    found = int((factors.S > floor).sum())
+        return counted(factors, lambda S: int((floor < S).sum()), baseline_spectrum(factors))
+    found = int((floor < factors.S).sum())
     if found < factors.rank:
         return Measured(found, None, 0.0, reason="only the leading singular values are known")
     return Measured(found, None, None, "lower", "only the leading singular values are known; all of them are above")

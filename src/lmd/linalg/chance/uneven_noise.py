@@ -1,6 +1,7 @@
 """Where the singular values of independent noise end whose variance differs from row to row and column to column."""
 
 from math import sqrt
+from typing import Any
 
 import numpy
 from numpy.typing import NDArray
@@ -45,8 +46,9 @@ def uneven_noise_edge(rows: NDArray[numpy.float64], columns: NDArray[numpy.float
         if weight(b, high / largest_b) <= wanted:
             x = high / largest_b
         else:
-            x = float(brentq(lambda s: weight(b, s / largest_b) - wanted, 0.0, high, xtol=1e-14)) / largest_b
+            found: Any = brentq(lambda s: weight(b, s / largest_b) - wanted, 0.0, high, xtol=1e-14)
+            x = found / largest_b
         return wanted / (x * y)
 
-    found = minimize_scalar(eigenvalue, bounds=(_NEAR, 1 - _NEAR), method="bounded", options={"xatol": 1e-9})
-    return sqrt(total * float(found.fun))
+    least: Any = minimize_scalar(eigenvalue, bounds=(_NEAR, 1 - _NEAR), method="bounded", options={"xatol": 1e-9})
+    return sqrt(total * float(least.fun))

@@ -12,6 +12,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Any, NoReturn
 
@@ -225,11 +226,9 @@ class _Head:
 
 def _pairs(tensors: list[StoredTensor]) -> Iterator[tuple[StoredTensor, StoredTensor]]:
     held = [tensor for tensor in tensors if tensor.bytes]
-    return zip(held, held[1:], strict=False)
+    return pairwise(held)
 
 
 def _as_json(value: Any) -> Any:
     """JSON has no infinity."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-

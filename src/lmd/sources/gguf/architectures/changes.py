@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -72,7 +73,7 @@ class Reordered:
         ordered, back = wanted.sort()
         cuts = [0, *(torch.nonzero(ordered.diff() > _NEAR).flatten() + 1).tolist(), self.length]
         pieces = []
-        for low, high in zip(cuts, cuts[1:], strict=False):
+        for low, high in pairwise(cuts):
             rows = ordered[low:high]
             first, last = int(rows[0]), int(rows[-1])
             pieces.append(self.stored.narrow(0, first, last - first + 1)()[rows - first])

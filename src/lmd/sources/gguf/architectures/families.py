@@ -42,9 +42,7 @@ _TOP = {
     "output_norm": "model.norm",
     "output": "lm_head",
 }
-_EXPERTS = {
-    f"ffn_{part}_exps": f"model.layers.{{n}}.mlp.experts.{{e}}.{part}_proj" for part in ("gate", "up", "down")
-}
+_EXPERTS = {f"ffn_{part}_exps": f"model.layers.{{n}}.mlp.experts.{{e}}.{part}_proj" for part in ("gate", "up", "down")}
 _SHARED = {f"ffn_{part}_shexp": f"model.layers.{{n}}.mlp.shared_expert.{part}_proj" for part in ("gate", "up", "down")}
 _LAYER = {
     **{f"attn_{part}": f"model.layers.{{n}}.self_attn.{part}_proj" for part in ("q", "k", "v", "qkv")},

@@ -11,8 +11,8 @@ from math import sqrt
 
 import numpy
 
-from lmd.sources.gguf.blocks.block_types import TYPES
 from lmd.sources.gguf.blocks.arithmetic import Bytes, Numbers, dequantised
+from lmd.sources.gguf.blocks.block_types import TYPES
 
 __all__ = ["rounding", "rounding_known"]
 
@@ -43,7 +43,7 @@ def _filled(size: int, *parts: tuple[int, int, Sequence[int]]) -> Bytes:
 
 
 def _even(size: int, codes: tuple[int, int], one: int, *, clear: tuple[int, int] = (0, 0), set_: int = 0) -> _Probe:
-    """Evenly spaced codes in the bytes ``codes``; further bits of theirs in the bytes ``clear``, all set to ``set_``."""
+    """Evenly spaced codes in the bytes ``codes``; more of their bits in the bytes ``clear``, all set to ``set_``."""
     kept = ~_filled(size, (*codes, (0xFF,)), (*clear, (0xFF,)))
     others = (*clear, (set_,))
     return _Probe(kept, _filled(size, (*codes, (one,)), others), _filled(size, others))
@@ -98,7 +98,7 @@ _TABLES = {
 """Codes that are not evenly spaced, as public formats define them."""
 
 _BEYOND = {"MXFP4": 4.0}
-"""How far numbers lie beyond the largest code: a scale that is a power of two lets them reach 16, where codes end at 12."""
+"""How far numbers lie beyond the largest code: a scale that is a power of two lets them reach 16; codes end at 12."""
 
 _DISTANCES = {
     "IQ2_XXS": 7.2,

@@ -7,9 +7,9 @@ import numpy
 import torch
 from torch import Tensor
 
+from lmd.sources.gguf.blocks.arithmetic import Bytes, Numbers, dequantised, in_own_order
 from lmd.sources.gguf.blocks.block_rounding import rounding, rounding_known
 from lmd.sources.gguf.blocks.block_types import TYPES, BlockType
-from lmd.sources.gguf.blocks.arithmetic import Bytes, Numbers, dequantised, in_own_order
 from lmd.sources.loaders import Loader
 from lmd.sources.rounding import rounding_of
 
