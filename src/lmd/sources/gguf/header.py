@@ -29,9 +29,11 @@ _MOST_ENTRIES = 1 << 20
 """Of metadata or tensors; real files have some hundreds to some thousands."""
 _MOST_STRINGS = 1 << 24
 """In one array; the largest vocabularies have less than a million."""
-_MOST_AXES, _MOST_NESTED = 8, 4
+_MOST_AXES, _MOST_NESTED = 8, 2
 _MOST_NUMBERS = 1 << 56
 _KEPT_NUMBERS, _KEPT_CHARACTERS = 1024, 4096
+_KEPT_IN_ALL = 1 << 22
+"""Numbers and characters; what lies beyond is counted, not kept."""
 _DEFAULT_ALIGNMENT, _MOST_ALIGNMENT = 32, 1 << 24
 _ADVICE = "it is damaged or cut short; fetch or convert it again."
 
@@ -104,7 +106,7 @@ class _Head:
 
     def __init__(self, path: str, memory: mmap.mmap, size: int) -> None:
         self.path, self.memory, self.size = path, memory, size
-        self.place, self.order = len(MAGIC), "<"
+        self.place, self.order, self.room = len(MAGIC), "<", _KEPT_IN_ALL
 
     def read(self) -> Header:
         version = self._version()
@@ -118,7 +120,7 @@ class _Head:
                 _refuse(self.path, f"has the entry {key[:80]!r} twice")
             metadata[key] = self._value(self._counted("I"))
         declared = [self._tensor() for _ in range(tensors)]
-        return Header(self.path, version, metadata, self._placed(declared, self._start(metadata)))
+        return Header(self.path, version, metadata, self._placed(declared, self._alignment(metadata)))
 
     def _version(self) -> int:
         version = self._counted("I")
@@ -145,7 +147,9 @@ class _Head:
         length = self._counted("Q")
         start = self._take(length)
         if not exact:
-            return self.memory[start : start + min(length, _KEPT_CHARACTERS)].decode("utf-8", "replace")
+            kept = min(length, _KEPT_CHARACTERS, self.room)
+            self.room -= kept
+            return self.memory[start : start + kept].decode("utf-8", "replace")
         try:
             return self.memory[start : start + length].decode("utf-8")
         except UnicodeDecodeError:
@@ -163,15 +167,19 @@ class _Head:
             return self._numbers(_NUMBERS[inner], count)
         if count > _MOST_STRINGS or count > self.size - self.place:
             _refuse(self.path, f"declares an array of {count} values, more than it holds")
-        if inner == _STRING and count > _KEPT_NUMBERS:
+        if inner == _STRING and count > min(_KEPT_NUMBERS, self.room):
             self._skip_texts(count)
             return {"values": "strings", "count": count}
+        if inner == _ARRAY and count > min(_KEPT_NUMBERS, self.room):
+            _refuse(self.path, f"declares {count} arrays in an array, more than are of any use")
+        self.room -= count
         return [self._value(inner, depth + 1) for _ in range(count)]
 
     def _numbers(self, code: str, count: int) -> Any:
         start = self._take(count * struct.calcsize(self.order + code))
-        if count > _KEPT_NUMBERS:
+        if count > min(_KEPT_NUMBERS, self.room):
             return {"values": code, "count": count}
+        self.room -= count
         return [_as_json(value) for value in struct.unpack_from(f"{self.order}{count}{code}", self.memory, start)]
 
     def _skip_texts(self, count: int) -> None:
@@ -190,15 +198,20 @@ class _Head:
         shape = tuple(self._counted("Q") for _ in range(axes))[::-1]
         return name, shape, self._counted("I"), self._counted("Q")
 
-    def _start(self, metadata: dict[str, Any]) -> int:
-        """The first byte of the tensors."""
+    def _alignment(self, metadata: dict[str, Any]) -> int:
         alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
         whole = isinstance(alignment, int) and 0 < alignment <= _MOST_ALIGNMENT
         if not whole or alignment & (alignment - 1):
             _refuse(self.path, f"declares the alignment {str(alignment)[:40]}, which is no power of two")
-        return self.place + -self.place % alignment
+        return alignment
 
-    def _placed(self, declared: list[tuple[str, tuple[int, ...], int, int]], start: int) -> tuple[StoredTensor, ...]:
+    def _placed(
+        self, declared: list[tuple[str, tuple[int, ...], int, int]], alignment: int
+    ) -> tuple[StoredTensor, ...]:
+        for name, _, _, offset in declared:
+            if offset % alignment:
+                _refuse(self.path, f"places {name[:80]!r} at {offset}, no multiple of its alignment {alignment}")
+        start = self.place + -self.place % alignment
         found = [self._checked(*tensor, start=start) for tensor in declared]
         if len({tensor.name for tensor in found}) < len(found):
             names = [tensor.name for tensor in found]

@@ -97,9 +97,6 @@ _TABLES = {
 }
 """Codes that are not evenly spaced, as public formats define them."""
 
-_BEYOND = {"MXFP4": 4.0}
-"""How far numbers lie beyond the largest code: a scale that is a power of two lets them reach 16; codes end at 12."""
-
 _DISTANCES = {
     "IQ2_XXS": 7.2,
     "IQ2_XS": 6.4,
@@ -144,9 +141,7 @@ def _cells(name: str) -> tuple[Numbers, Numbers]:
     """The codes in order, and the root mean square error in the cell of each."""
     levels = numpy.array(_TABLES[name], dtype=numpy.float32)
     half = numpy.diff(levels) / 2
-    ends = numpy.full(1, _BEYOND[name], dtype=numpy.float32) if name in _BEYOND else None
-    below = numpy.concatenate([half[:1] if ends is None else ends, half])
-    above = numpy.concatenate([half, half[-1:] if ends is None else ends])
+    below, above = numpy.concatenate([half[:1], half]), numpy.concatenate([half, half[-1:]])
     return levels, numpy.sqrt((below**3 + above**3) / (3 * (below + above)))
 
 

@@ -64,6 +64,8 @@ class BlockTensor:
             EOFError: the file ends before the tensor does.
             UnreadableModelError: the gguf package is not installed.
         """
+        if not prod(self.size):
+            return torch.empty(self.size, dtype=getattr(torch, self.kind.dtype) if self.kind.plain else torch.float32)
         blocks, before = self.blocks()
         if self.kind.plain:
             return self._plain(blocks)
@@ -86,8 +88,6 @@ class BlockTensor:
         start, size = self.start or (0,), self.size or (1,)
         first, last = start[-1] // kind.elements, -(-(start[-1] + size[-1]) // kind.elements)
         row = stored[-1] // kind.elements * kind.bytes
-        if not prod(size):
-            return numpy.zeros((*size[:-1], (last - first) * kind.bytes), dtype=numpy.uint8), 0
         try:
             held = numpy.memmap(self.path, numpy.uint8, "r", self.offset, (*stored[:-1], row))
         except ValueError as fault:
@@ -132,6 +132,8 @@ class RoundingOfBlocks:
             EOFError: the file ends before the tensor does.
             UnreadableModelError: the gguf package is not installed.
         """
+        if not prod(self.shape):
+            return torch.empty(self.shape)
         blocks, before = self.of.blocks()
         return self.of.cut(rounding(blocks, self.of.kind.name), before)
 
