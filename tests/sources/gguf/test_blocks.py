@@ -90,8 +90,15 @@ def test_the_stated_error_follows_from_the_codes_that_a_block_can_hold(name):
 
 def codes_of(name, *, high=False):
     low = {
-        "Q2_K": (16, 80), "Q3_K": (32, 96), "Q4_K": (16, 144), "Q5_K": (48, 176), "Q6_K": (0, 128), "Q8_K": (4, 260),
-        "IQ4_NL": (2, 18), "IQ4_XS": (8, 136), "NVFP4": (4, 36),
+        "Q2_K": (16, 80),
+        "Q3_K": (32, 96),
+        "Q4_K": (16, 144),
+        "Q5_K": (48, 176),
+        "Q6_K": (0, 128),
+        "Q8_K": (4, 260),
+        "IQ4_NL": (2, 18),
+        "IQ4_XS": (8, 136),
+        "NVFP4": (4, 36),
     }
     others = {"Q3_K": (0, 32), "Q5_K": (16, 48), "Q6_K": (128, 192)}
     return slice(*(others if high else low)[name])
@@ -109,7 +116,7 @@ def test_blocks_of_the_other_byte_order_are_turned_round(name):
 
 def test_files_of_the_package_give_its_numbers(tmp_path):
     X = numpy.random.default_rng(2).standard_normal((8, 256)).astype(numpy.float32)
-    for name in QUANTISED + ("BF16", "F16"):
+    for name in (*QUANTISED, "BF16", "F16"):
         kind = gguf.GGMLQuantizationType[name]
         archive = read(str(write(tmp_path / f"{name}.gguf", "none", {}, {"a.weight": X}, kind=name)))
         wanted = gguf.dequantize(gguf.quantize(X, kind), kind).reshape(X.shape)

@@ -75,7 +75,7 @@ def test_what_cannot_be_is_refused(tmp_path):
         with pytest.raises(UnreadableModelError, match=words):
             read_header(str(changed(path, at, new)))
     path.write_bytes(whole[:-4])
-    with pytest.raises(UnreadableModelError, match="places 'b.weight'"):
+    with pytest.raises(UnreadableModelError, match=r"places 'b\.weight'"):
         read_header(str(path))
     path.write_bytes(whole[:80])
     with pytest.raises(UnreadableModelError, match="ends at byte 80"):
@@ -125,5 +125,5 @@ def test_parts_of_a_model_are_opened_by_any_of_them(tmp_path):
     with pytest.raises(UnreadableModelError, match="calls itself part 1 of 3"):
         read(str(parts[0]))
     parts[2].unlink()
-    with pytest.raises(UnreadableModelError, match="m-00003-of-00003.gguf is not beside it"):
+    with pytest.raises(UnreadableModelError, match=r"m-00003-of-00003\.gguf is not beside it"):
         read(str(parts[0]))

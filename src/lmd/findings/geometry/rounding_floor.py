@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 import torch
 from jaxtyping import Float64
@@ -79,6 +80,9 @@ def rounding_floor(factors: Factors, layer: LayerMatrix) -> RoundingFloor:
 def _variances(layer: LayerMatrix) -> tuple[Float64[Tensor, " out"], Float64[Tensor, " in"]]:
     """Sums of the variances of the rounding errors, by row and by column, from panels.
 
+    Vectors along the longer side that are stored equal have equal errors, as those of tokens that were never trained:
+    ``k`` of them count as one of ``k`` times the variance.
+
     Raises:
         InapplicableError: the layer is of another form, or its numbers are not rounded as far as anybody says.
     """
@@ -87,21 +91,27 @@ def _variances(layer: LayerMatrix) -> tuple[Float64[Tensor, " out"], Float64[Ten
     rounding = rounding_of(layer.loader)
     if rounding is None:
         raise InapplicableError(_NOT_ROUNDED)
-    rows, columns = (torch.zeros(side, dtype=torch.float64) for side in layer.shape)
-    for start, panel in _starts(replace(layer, loader=rounding)):
-        squares = panel.double().square()
+    axis = 0 if layer.shape[0] >= layer.shape[1] else 1
+    across = torch.zeros(layer.shape[1 - axis], dtype=torch.float64)
+    along: list[float] = []
+    first: dict[bytes, int] = {}
+    for numbers, errors in zip(layer.panels(), replace(layer, loader=rounding).panels(), strict=True):
+        squares = errors.double().square()
         if not torch.isfinite(squares).all():
             raise InapplicableError("a block of it has a scale that is no number")
-        rows[start[0] : start[0] + panel.shape[0]] += squares.sum(dim=1)
-        columns[start[1] : start[1] + panel.shape[1]] += squares.sum(dim=0)
-    return rows, columns
+        across += squares.sum(dim=axis)
+        for place, variance in zip(_places(numbers, axis, first), squares.sum(dim=1 - axis).tolist(), strict=True):
+            along.extend([0.0] * (place + 1 - len(along)))
+            along[place] += variance
+    merged = torch.tensor(along, dtype=torch.float64)
+    return (merged, across) if axis == 0 else (across, merged)
 
 
-def _starts(layer: LayerMatrix) -> Iterator[tuple[tuple[int, int], Tensor]]:
-    axis, place = (0 if layer.shape[0] >= layer.shape[1] else 1), 0
-    for panel in layer.panels():
-        yield ((place, 0) if axis == 0 else (0, place)), panel
-        place += panel.shape[axis]
+def _places(panel: Tensor, axis: int, first: dict[bytes, int]) -> Iterator[int]:
+    """For each vector of a panel the place of the first one that equals it."""
+    vectors = (panel if axis == 0 else panel.T).contiguous().view(torch.uint8).numpy()
+    for vector in vectors:
+        yield first.setdefault(blake2b(vector, digest_size=16).digest(), len(first))
 
 
 def _above(factors: Factors, floor: float) -> Measured:
