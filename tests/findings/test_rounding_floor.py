@@ -90,7 +90,7 @@ def test_loaders_made_of_others_pass_it_on():
 
 def test_what_is_not_rounded_says_so():
     atlas = decompose(nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3)))
-    reasons = [row.entry["findings"]["rounding_floor"]["reason"] for row in atlas.layers]
+    reasons = [row.entry["findings"]["floor_ratio"]["reason"] for row in atlas.layers]
     assert "quantised or half-precision" in reasons[0]
     assert "one stored matrix" in reasons[1]
 

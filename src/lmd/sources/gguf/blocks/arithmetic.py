@@ -13,6 +13,8 @@ __all__ = ["Bytes", "Numbers", "dequantised", "in_own_order", "known"]
 Bytes = NDArray[numpy.uint8]
 Numbers = NDArray[numpy.float32]
 
+_AT_ONCE = 1 << 16
+"""Numbers that stay in a processor's cache while they are worked on."""
 _OWN = {"Q8_K"}
 _NOWHERE = {"Q1_0"}
 """Without a dequantisation in the package."""
@@ -37,9 +39,18 @@ def dequantised(blocks: Bytes, name: str) -> Numbers:
         raise UnreadableModelError(
             f"{name} blocks came, and the gguf package that knows them is not installed; pip install 'lmd[gguf]'."
         ) from fault
+    kind = gguf.GGMLQuantizationType[name]
+    elements, size = gguf.GGML_QUANT_SIZES[kind]
+    flat = blocks.reshape(-1, size)
+    numbers = numpy.empty((len(flat), elements), dtype=numpy.float32)
+    step = max(1, _AT_ONCE // elements)
     # scales of damaged blocks may be NaN or infinite; whether that matters is judged where the numbers are used
     with numpy.errstate(all="ignore"):
-        return gguf.dequantize(blocks, gguf.GGMLQuantizationType[name])
+        for start in range(0, len(flat), step):
+            part = flat[start : start + step]
+            # one row: the package goes through many rows a few at a time
+            numbers[start : start + step] = gguf.dequantize(part.reshape(1, -1), kind).reshape(-1, elements)
+    return numbers.reshape(*blocks.shape[:-1], -1)
 
 
 def _q8_k(blocks: Bytes) -> Numbers:
