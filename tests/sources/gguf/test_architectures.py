@@ -101,6 +101,24 @@ def test_frequencies_are_no_parameters(tmp_path):
     assert coverage.parameters == 128
 
 
+def test_an_adapter_has_its_names_and_its_scale(tmp_path):
+    writer = gguf.GGUFWriter(str(tmp_path / "lora.gguf"), "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 8.0)
+    for part, shape in (("a", (4, 32)), ("b", (24, 4))):
+        writer.add_tensor(f"blk.0.attn_v.weight.lora_{part}", torch.ones(shape).numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    atlas = decompose(tmp_path / "lora.gguf", vectors=0)
+    (row,) = atlas.rows()
+    assert row["name"] == "model.layers.0.self_attn.v_proj.adapter"
+    assert "alpha/r = 8/4" in atlas.layers[0].entry["note"]
+    assert row["spectral_norm"] == pytest.approx(2 * 4 * (24 * 32) ** 0.5)
+
+
 def test_every_architecture_is_the_packages():
     known = set(gguf.MODEL_ARCH_NAMES.values())
     ours = {name for name in FAMILIES if " " not in name} - {"mixtral", "smollm3", "seed_oss", "mistral3", "llada"}

@@ -116,7 +116,10 @@ def _facts(heads: tuple[Header, ...], shelf: Shelf, config: Mapping[str, Any]) -
         "order": "by name",
         "metadata": {"GGUF.version": heads[0].version, **heads[0].metadata},
     }
-    if config:
+    alpha = shelf.metadata.get("adapter.lora.alpha")
+    if shelf.metadata.get("general.type") == "adapter":
+        facts["adapter_config"] = {"lora_alpha": alpha}
+    elif config:
         facts["config"] = config
     elif shelf.architecture:
         facts["architecture"] = f"no declaration is made of {shelf.architecture!r}; layers were read by rules"

@@ -13,7 +13,13 @@ __all__ = ["Named", "Shelf", "family_of", "named"]
 
 _BLOCK = re.compile(r"^(?:(enc|dec)\.)?blk\.(\d+)\.(.+)$")
 _SINGLE_EXPERT = re.compile(r"^(ffn_(?:gate|up|down))\.(\d+)$")
-_SUFFIXES = (".weight", ".bias")
+_SUFFIXES = {
+    ".weight": ".weight",
+    ".bias": ".bias",
+    ".weight.lora_a": ".lora_A.weight",
+    ".weight.lora_b": ".lora_B.weight",
+}
+"""ggml's to Hugging Face's."""
 _MOST_EXPERTS = 4096
 _FUSED = {"attn_qkv": ("attn_q", "attn_k", "attn_v")}
 
@@ -84,7 +90,7 @@ def named(tensors: Collection[StoredTensor], shelf: Shelf, family: Family) -> tu
     A file of other tools whose names are not ggml's keeps all of them.
     """
     own = [Named(tensor.name, tensor.shape, tensor) for tensor in tensors]
-    if not any(tensor.name == "token_embd.weight" or _BLOCK.match(tensor.name) for tensor in tensors):
+    if not any(tensor.name.startswith("token_embd.weight") or _BLOCK.match(tensor.name) for tensor in tensors):
         return tuple(own)
     found = [list(_named(tensor, shelf, family)) for tensor in tensors]
     taken: dict[str, int] = {}
@@ -105,7 +111,7 @@ def _named(tensor: StoredTensor, shelf: Shelf, family: Family) -> Iterator[Named
     target = words.get(f"{key}{suffix}")
     end = "" if target is not None else suffix
     target = target or words.get(key)
-    if family.split and key in _FUSED and key in words:
+    if family.split and key in _FUSED and key in words and ".lora_" not in suffix:
         yield from _split(tensor, shelf, [words[part].format(n=number) + suffix for part in _FUSED[key]])
         return
     if target is None:
@@ -121,9 +127,9 @@ def _named(tensor: StoredTensor, shelf: Shelf, family: Family) -> Iterator[Named
 
 
 def _parted(name: str) -> tuple[str, str]:
-    for suffix in _SUFFIXES:
+    for suffix, new in _SUFFIXES.items():
         if name.endswith(suffix):
-            return name.removesuffix(suffix), suffix
+            return name.removesuffix(suffix), new
     return name, ""
 
 
@@ -134,18 +140,24 @@ def _in_block(family: Family, block: re.Match[str]) -> tuple[Mapping[str, str], 
 
 def _changed(plain: Named, key: str, shelf: Shelf, family: Family, block: int) -> Named:
     """What the converter did to one tensor, to be undone."""
+    if ".lora_A." in plain.name:
+        return plain
     if family.one_more and key.endswith("norm") and plain.name.endswith(".weight"):
         return replace(plain, less=1.0)
-    if key in family.transposed and len(plain.shape) == 2:
+    if key in family.transposed and len(plain.shape) == 2 and ".lora_" not in plain.name:
         return replace(plain, shape=plain.shape[::-1], transposed=True)
     if key == "ssm_a":
         return replace(plain, logarithm=True)
-    if key == "ssm_conv1d" and len(plain.shape) == 2:
-        return replace(plain, shape=(plain.shape[0], 1, plain.shape[1]))
-    if key == "ffn_gate_inp_shexp" and len(plain.shape) == 1:
-        return replace(plain, shape=(1, *plain.shape))
     order = _order(key, shelf, family, plain.shape[0] if plain.shape else 0, block)
-    return replace(plain, order=order) if order is not None and order.fits else plain
+    fitting = order if order is not None and order.fits else None
+    return replace(plain, shape=_full_shape(key, plain.shape), order=fitting)
+
+
+def _full_shape(key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """With the axes of length 1 that the converter left out."""
+    if key == "ssm_conv1d" and len(shape) == 2:
+        return (shape[0], 1, shape[1])
+    return (1, *shape) if key == "ffn_gate_inp_shexp" and len(shape) == 1 else shape
 
 
 def _order(key: str, shelf: Shelf, family: Family, rows: int, block: int) -> RowOrder | None:
