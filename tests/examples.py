@@ -4,6 +4,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gguf
+import numpy
 import torch
 from safetensors.torch import save_model
 from torch import Tensor, nn
@@ -411,9 +413,24 @@ def as_legacy(module: nn.Module, folder: Path) -> Path:
     return folder / "m.pth.tar"
 
 
+def as_gguf(module: nn.Module, folder: Path) -> Path:
+    writer = gguf.GGUFWriter(str(folder / "m.gguf"), "none")
+    shared: set[int] = set()
+    for name, tensor in module.state_dict().items():
+        if tensor.data_ptr() not in shared or not tensor.numel():
+            writer.add_tensor(name, numpy.ascontiguousarray(tensor.numpy()))
+        shared.add(tensor.data_ptr())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return folder / "m.gguf"
+
+
 FORMATS: dict[str, Callable[[nn.Module, Path], Path]] = {
     "safetensors": as_safetensors,
     "Hugging Face folder": as_folder,
+    "GGUF": as_gguf,
     "torch checkpoint": as_zip,
     "torch checkpoint, legacy": as_legacy,
 }

@@ -22,11 +22,13 @@ GENERATOR = torch.Generator().manual_seed(0)
 W = torch.randn(6, 4, generator=GENERATOR)
 X = torch.randn(20, 4, generator=GENERATOR)
 LAYER = LayerMatrix("layer", "dense", (6, 4), Held("layer.weight", W))
+ROUNDED = LayerMatrix("layer", "dense", (6, 4), Held("layer.weight", W.half()))
 H = RecurrentMatrix("layer", "gate", (5, 5), Held("h", torch.randn(5, 5, generator=GENERATOR)))
 CONVOLUTION = layers_of(torch.nn.Conv2d(2, 3, 3, padding=1), (2, 5, 6))
 STATES = layers_of(seeded(LinearRecurrentUnit))["decay"]
 GIVEN = {
     Factors: factors_of(W),
+    LayerMatrix: ROUNDED,
     Activations: Activations("layer", X, X @ W.T, None),
     AgainstBase: with_base(LAYER, LAYER),
     RecurrentMatrix: H,

@@ -10,7 +10,9 @@ from torch import nn
 
 from lmd.sources import safetensors_file, torch_checkpoint
 from lmd.sources.archive import Archive
+from lmd.sources.gguf import gguf_file
 from tests.examples import as_legacy, as_safetensors, as_zip
+from tests.fuzz.gguf_seeds import gguf_seeds
 
 __all__ = ["TARGETS", "Target"]
 
@@ -58,6 +60,7 @@ TARGETS = {
     target.name: target
     for target in (
         Target("safetensors", ".safetensors", _safetensors, lambda: _reading(safetensors_file.read)),
+        Target("gguf", ".gguf", gguf_seeds, lambda: _reading(gguf_file.read)),
         Target("torch", ".pt", _torch, lambda: _reading(torch_checkpoint.read)),
     )
 }

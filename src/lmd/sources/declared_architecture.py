@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,6 +149,11 @@ def _namings(model: nn.Module, names: Shapes) -> Iterator[tuple[Shapes, Mapping[
 
 def _candidates(model: nn.Module) -> Iterator[nn.Module]:
     yield model
+    if isinstance(getattr(model, "pooler", None), nn.Module):
+        # many files of encoders leave it out, since few of their users need it
+        without = copy(model)
+        without._modules = {**model._modules, "pooler": None}
+        yield without
     prefix = getattr(model, "base_model_prefix", "")
     if prefix and isinstance(inner := getattr(model, prefix, None), nn.Module):
         yield inner

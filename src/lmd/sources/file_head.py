@@ -9,7 +9,7 @@ _SIGNATURES = (
     (b"<!DOCTYPE", "a web page; the download went wrong, fetch the file again"),
     (b"<html", "a web page; the download went wrong, fetch the file again"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras); save the model as safetensors or as a PyTorch state_dict"),
-    (b"GGUF", "a GGUF file; give the safetensors file or the PyTorch state_dict it was made from"),
+    (b"GGUF", "a GGUF file; give it the ending .gguf"),
     (b"\x1f\x8b", "a gzip archive; unpack it first"),
     (b"\x93NUMPY", "a NumPy array; save the model as safetensors or as a PyTorch state_dict"),
     (b"PK\x03\x04", "a zip archive, perhaps a PyTorch checkpoint under another name; rename it to .pt"),

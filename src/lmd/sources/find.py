@@ -36,7 +36,7 @@ def read_archive(model: str, *, header: bool = False) -> tuple[Path, Archive]:
         chosen = format_of(path)
         archive = (chosen.read_header if header else chosen.read)(str(path))
         if path.is_file():
-            archive = replace(archive, facts={**archive.facts, **_config_beside(path)})
+            archive = replace(archive, facts={**_config_beside(path), **archive.facts})
     elif hub.is_hub_name(model) and path.suffix not in _SUFFIXES:
         archive = (hub.read_header if header else hub.read)(model)
         path = Path(model.partition("@")[0])

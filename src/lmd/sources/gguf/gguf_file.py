@@ -1,0 +1,126 @@
+"""GGUF files, one or several to a model: quantised language models, and what other tools store in the format."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmd.sources.archive import Archive
+from lmd.sources.depth_order import depth_key
+from lmd.sources.errors import UnreadableModelError
+from lmd.sources.file_head import first_bytes
+from lmd.sources.formats import source
+from lmd.sources.gguf.architectures.configs import config_of
+from lmd.sources.gguf.architectures.names import Named, Shelf, family_of, named
+from lmd.sources.gguf.blocks.arithmetic import known
+from lmd.sources.gguf.header import MAGIC, Header, StoredTensor
+from lmd.sources.gguf.splits import read_heads
+from lmd.sources.reading import TensorRecord
+
+if TYPE_CHECKING:
+    from lmd.sources.loaders import Loader
+
+__all__ = ["read", "read_header"]
+
+_FREQUENCIES = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+
+
+def read_header(path: str) -> Archive:
+    """Read the heads of all files of a model; no number, and without torch.
+
+    Raises:
+        UnreadableModelError: a file is damaged, missing or without tensors.
+    """
+    return _archive(path)[0]
+
+
+def _accepts(path: Path) -> bool:
+    return path.is_file() and (path.suffix == ".gguf" or first_bytes(str(path), len(MAGIC)) == MAGIC)
+
+
+@source("GGUF", accepts=_accepts, header=read_header)
+def read(path: str) -> Archive:
+    """Read the heads, and give each tensor a loader that turns into numbers what it is asked for.
+
+    Raises:
+        UnreadableModelError: a file is damaged, missing or without tensors.
+    """
+    from lmd.sources.gguf.architectures.changes import changed
+
+    archive, tensors = _archive(path)
+    loaders = {one.name: changed(one, _stored(one.stored)) for one in tensors if not _unreadable(one.stored)}
+    return replace(archive, loaders=loaders)
+
+
+def _archive(path: str) -> tuple[Archive, tuple[Named, ...]]:
+    heads = read_heads(str(Path(path).absolute()))
+    shelf = Shelf(heads[0].metadata)
+    stored = tuple(tensor for head in heads for tensor in head.tensors)
+    family = family_of(shelf, stored)
+    tensors = named(stored, shelf, family)
+    if not tensors:
+        raise UnreadableModelError(
+            f"{path} is a GGUF file without tensors, perhaps a vocabulary alone; a trained model holds at least one. "
+            f"Name the file of the model."
+        )
+    renamed = any(one.name != one.stored.name for one in tensors)
+    config = config_of(family, shelf, tensors) if renamed else {}
+    # converters write tensors in the order they find them in sorted files
+    records = tuple(sorted((_record(one) for one in tensors), key=lambda record: depth_key(record.name)))
+    return Archive(records, facts=_facts(heads, shelf, config), files=tuple(head.path for head in heads)), tensors
+
+
+def _record(one: Named) -> TensorRecord:
+    stored = one.stored
+    dtype = stored.kind.dtype if stored.kind is not None else f"ggml type {stored.number}"
+    name = stored.name if one.entry < 0 else f"{stored.name}[{one.entry}]"
+    role = "buffer" if stored.name.endswith(_FREQUENCIES) else "parameter"
+    reason = "factors of the rotary frequencies: computed, not trained" if role == "buffer" else _unreadable(stored)
+    return TensorRecord(one.name, one.shape, dtype, role, reason, file_name=name if name != one.name else "")
+
+
+def _unreadable(stored: StoredTensor) -> str:
+    """Why the numbers of a tensor cannot be had, '' if they can."""
+    if stored.kind is None:
+        return f"ggml type {stored.number} is not known here; convert the model to a type that is, such as Q8_0"
+    if not known(stored.kind.name):
+        return f"{stored.kind.name} blocks cannot be turned into numbers here; convert the model to another type"
+    if stored.big_endian and stored.kind.swapped is None:
+        return f"{stored.kind.name} blocks of a big-endian file are not read; convert the model on another machine"
+    return ""
+
+
+def _stored(tensor: StoredTensor) -> "Loader":
+    import torch
+
+    from lmd.sources.gguf.blocks.block_tensor import BlockTensor
+    from lmd.sources.loaders import FileTensor
+
+    assert tensor.kind is not None, tensor.name
+    if tensor.kind.plain and not tensor.big_endian:
+        dtype = getattr(torch, tensor.kind.dtype)
+        stride, strides = 1, []
+        for axis in reversed(tensor.shape):
+            strides.insert(0, stride)
+            stride *= axis
+        return FileTensor(tensor.name, tensor.path, tensor.offset, dtype, tensor.shape, tuple(strides))
+    whole = (0,) * len(tensor.shape)
+    return BlockTensor(
+        tensor.name, tensor.path, tensor.offset, tensor.number, tensor.shape, whole, tensor.shape, tensor.big_endian
+    )
+
+
+def _facts(heads: tuple[Header, ...], shelf: Shelf, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    facts: dict[str, Any] = {
+        "format": "GGUF",
+        "order": "by name",
+        "metadata": {"GGUF.version": heads[0].version, **heads[0].metadata},
+    }
+    alpha = shelf.metadata.get("adapter.lora.alpha")
+    if shelf.metadata.get("general.type") == "adapter":
+        facts["adapter_config"] = {"lora_alpha": alpha}
+    elif config:
+        facts["config"] = config
+    elif shelf.architecture:
+        facts["architecture"] = f"no declaration is made of {shelf.architecture!r}; layers were read by rules"
+    return facts

@@ -1,0 +1,179 @@
+import importlib.util
+from pathlib import Path
+
+import gguf
+import pytest
+import torch
+
+from lmd.layers.walk import walk
+from lmd.pipeline.decompose import decompose
+from lmd.sources.gguf.architectures.families import FAMILIES
+from lmd.sources.inspection import inspect_model
+from lmd.sources.open_network import open_network
+from tests.sources.gguf.converting import ggml_tensors, rotated, write
+from tests.sources.gguf.models import MODELS
+
+STORIES = Path("/work/shared/models/stories260k")
+
+
+def built(case):
+    torch.manual_seed(0)
+    model = case.build().eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.1)
+            if name.endswith("A_log"):
+                parameter.abs_()
+    return model
+
+
+def files(case, folder):
+    model = built(case)
+    path = write(
+        folder / "m.gguf", case.architecture, case.metadata, ggml_tensors(model, case.architecture, 2, case.undo)
+    )
+    (folder / "hf").mkdir()
+    model.save_pretrained(folder / "hf")
+    return folder / "hf", path
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.filterwarnings("ignore")  # the libraries', while a model is built and saved
+def test_a_file_has_the_rows_of_the_folder_it_was_made_from(name, tmp_path):
+    ours, theirs = (open_network(path) for path in files(MODELS[name], tmp_path))
+    assert "of config.json" in theirs.facts["architecture"]
+    assert "is not the file's" not in theirs.facts["architecture"]
+    wanted, found = walk(ours).layers, walk(theirs).layers
+    assert [row.name for row in found] == [row.name for row in wanted]
+    for mine, other in zip(wanted, found, strict=True):
+        told = ("kind", "shape", "view_of", "confidence", "groups")
+        assert [getattr(other, word) for word in told] == [getattr(mine, word) for word in told]
+        if other.kind == "conv_symbol":
+            # the kernel matrix has the same numbers, and takes no time
+            continue
+        # gains were stored one larger: a rounding of float32
+        assert torch.allclose(other.load().double(), mine.load().double(), rtol=1e-6, atol=2e-7), mine.name
+        assert torch.equal(torch.cat(list(other.panels()), dim=int(other.shape[0] < other.shape[1])), other.load())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_everything_is_accounted_for_and_the_header_says_so(tmp_path):
+    _, path = files(MODELS["mixtral"], tmp_path)
+    coverage = decompose(path, vectors=0).coverage
+    assert coverage.accounted == 1.0
+    assert coverage.decomposed >= 0.95
+    assert inspect_model(str(path))["coverage"]["parameters"] == coverage.parameters
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_without_transformers_the_rules_read_the_names_of_hugging_face(tmp_path, monkeypatch):
+    _, path = files(MODELS["llama"], tmp_path)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "transformers" else find(name))
+    network = open_network(path)
+    assert "needs transformers" in network.facts["architecture"]
+    rows = {row.name: row for row in walk(network).layers}
+    assert rows["model.layers.0.self_attn.q_proj"].kind in ("query", "dense")
+    assert rows["model.layers.1.mlp.down_proj"].shape == (32, 64)
+
+
+def test_an_architecture_that_is_not_known_is_read_by_rules_in_common_names(tmp_path):
+    W = torch.randn(32, 32, generator=torch.Generator().manual_seed(0))
+    tensors = {
+        "token_embd.weight": W,
+        "blk.0.attn_q.weight": W,
+        "blk.0.strange.weight": W,
+        "blk.0.attn_norm.weight": W[0],
+    }
+    atlas = decompose(write(tmp_path / "m.gguf", "unheard_of", {}, tensors), vectors=0)
+    assert "'unheard_of'" in atlas.facts["architecture"]
+    assert {t.name for t in atlas.coverage.tensors} == {
+        "model.embed_tokens.weight",
+        "model.layers.0.self_attn.q_proj.weight",
+        "blk.0.strange.weight",
+        "model.layers.0.input_layernorm.weight",
+    }
+    assert atlas.coverage.accounted == 1.0
+    assert all(record.entry["confidence"] != "declared" for record in atlas.layers)
+
+
+def test_frequencies_are_no_parameters(tmp_path):
+    tensors = {"token_embd.weight": torch.ones(4, 32), "rope_freqs.weight": torch.ones(16)}
+    coverage = decompose(write(tmp_path / "m.gguf", "llama", {}, tensors), vectors=0).coverage
+    assert {t.name: t.status for t in coverage.tensors}["rope_freqs.weight"] == "buffer"
+    assert coverage.parameters == 128
+
+
+def test_an_adapter_has_its_names_and_its_scale(tmp_path):
+    writer = gguf.GGUFWriter(str(tmp_path / "lora.gguf"), "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 8.0)
+    for part, shape in (("a", (4, 32)), ("b", (24, 4))):
+        writer.add_tensor(f"blk.0.attn_v.weight.lora_{part}", torch.ones(shape).numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    atlas = decompose(tmp_path / "lora.gguf", vectors=0)
+    (row,) = atlas.rows()
+    assert row["name"] == "model.layers.0.self_attn.v_proj.adapter"
+    assert "alpha/r = 8/4" in atlas.layers[0].entry["note"]
+    assert row["spectral_norm"] == pytest.approx(2 * 4 * (24 * 32) ** 0.5)
+
+
+def test_every_architecture_is_the_packages():
+    known = set(gguf.MODEL_ARCH_NAMES.values())
+    ours = {name for name in FAMILIES if " " not in name} - {"mixtral", "smollm3", "seed_oss", "mistral3", "llada"}
+    assert ours <= known
+
+
+needs_stories = pytest.mark.skipif(not STORIES.exists(), reason="needs the shared models")
+
+
+@pytest.fixture
+def halves(tmp_path):
+    def copied(name):
+        # away from the config.json beside it
+        path = tmp_path / name
+        path.write_bytes((STORIES / name).read_bytes())
+        return decompose(path, vectors=0)
+
+    return copied
+
+
+@needs_stories
+@pytest.mark.parametrize("name", ["stories260K-f16.gguf", "stories260K-q8_0.gguf"])
+def test_a_real_model_has_the_rows_of_its_folder_and_lies_within_its_rounding(name, halves):
+    whole, part = decompose(STORIES, vectors=0), halves(name)
+    assert [r.name for r in part.layers] == [r.name for r in whole.layers]
+    assert [r.entry["kind"] for r in part.layers] == [r.entry["kind"] for r in whole.layers]
+    assert part.coverage.accounted == 1.0
+    assert part.coverage.decomposed >= 0.95
+    compared = 0
+    for row in part.rows():
+        floor = row.get("floor_spectral_norm")
+        ours, theirs = whole.factors(row["name"]).spectrum, part.factors(row["name"]).spectrum
+        if floor is not None:
+            # Weyl: no singular value moves by more than the largest one of the difference
+            assert (ours - theirs).abs().max() <= 1.1 * floor, row["name"]
+            compared += 1
+        else:
+            assert (ours - theirs).abs().max() <= 0.02 * ours[0], row["name"]
+    assert compared == 31
+
+
+@needs_stories
+def test_a_real_model_is_rounded_as_its_floor_says():
+    ours = {row.name: row for row in walk(open_network(STORIES)).layers}
+    atlas = decompose(STORIES / "stories260K-q8_0.gguf", vectors=0)
+    theirs = {row.name: row for row in walk(open_network(STORIES / "stories260K-q8_0.gguf")).layers}
+    for row in atlas.rows():
+        if row.get("floor_spectral_norm") is None or row["view_of"] is not None:
+            continue
+        W, V = ours[row["name"]].load().double(), theirs[row["name"]].load().double()
+        if row["kind"] in ("query", "key"):
+            # whoever made this file left the rows in the order of Hugging Face
+            V = rotated(V, 8 if row["kind"] == "query" else 4)
+        made = torch.linalg.matrix_norm(W - V, 2).item()
+        assert 0.8 < made / row["floor_spectral_norm"] < 1.1, row["name"]
