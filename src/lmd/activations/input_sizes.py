@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from math import prod
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ _FAILURES = (*FOREIGN_FAULTS, copy.Error)
 """What a forward pass on something that a network was not made for can raise."""
 _SMALL = 5_000_000
 """Parameters."""
+_MOST_ENTRIES = 1 << 24
+"""Of an example whose shape a file tells."""
 
 
 def input_sizes(network: Network, data: Tensor | None = None, input_shape: Sequence[int] | None = None) -> Sizes:
@@ -48,6 +51,8 @@ def input_sizes(network: Network, data: Tensor | None = None, input_shape: Seque
         return {}
     if data is not None and network.runs:
         return _run(network, convolutions, _Call(data[:1]))[0]
+    if network.runs and (told := _told_shape(network)) is not None:
+        return _run(network, convolutions, _Call(torch.empty(1, *told, device="meta")))[0]
     shape = _declared_shape(network)
     if shape is None or network.readings:
         return {}
@@ -104,6 +109,14 @@ def _config(network: Network) -> Mapping[str, Any] | None:
         if to_dict is not None:
             return to_dict()
     return None
+
+
+def _told_shape(network: Network) -> tuple[int, ...] | None:
+    """The shape of one example that a file tells along with its graph, unless it is of no use."""
+    shape = network.facts.get("input_shape")
+    if not isinstance(shape, list | tuple) or not all(isinstance(n, int) and n > 0 for n in shape):
+        return None
+    return tuple(shape) if prod(shape) <= _MOST_ENTRIES else None
 
 
 def _declared_shape(network: Network) -> tuple[int, ...] | None:

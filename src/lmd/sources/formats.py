@@ -11,7 +11,7 @@ from lmd.sources.errors import UnreadableModelError
 
 __all__ = ["Format", "format_of", "source"]
 
-_OWN = ("safetensors_file", "hugging_face", "torch_checkpoint")
+_OWN = ("safetensors_file", "hugging_face", "keras.keras_file", "torch_checkpoint")
 """In the order they are asked: the first two need no torch to look at a header."""
 
 
