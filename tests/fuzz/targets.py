@@ -10,7 +10,12 @@ from torch import nn
 
 from lmd.sources import safetensors_file, torch_checkpoint
 from lmd.sources.archive import Archive
+from lmd.sources.isolation.reader_process import ReaderProcess
+from lmd.sources.keras import keras_file
+from lmd.sources.keras.hdf5.contents import CHILD
+from lmd.sources.keras.hdf5.contents import LIMITS as KERAS_LIMITS
 from tests.examples import as_legacy, as_safetensors, as_zip
+from tests.keras_seeds import keras_seeds
 
 __all__ = ["TARGETS", "Target"]
 
@@ -54,10 +59,17 @@ def _reading(read: Callable[[str], Archive]) -> Iterator[Read]:
     yield lambda path: read(str(path))
 
 
+@contextmanager
+def _keras() -> Iterator[Read]:
+    with ReaderProcess(CHILD, KERAS_LIMITS) as reader:
+        yield lambda path: keras_file.archive_of(str(path), reader)
+
+
 TARGETS = {
     target.name: target
     for target in (
         Target("safetensors", ".safetensors", _safetensors, lambda: _reading(safetensors_file.read)),
         Target("torch", ".pt", _torch, lambda: _reading(torch_checkpoint.read)),
+        Target("keras", ".h5", keras_seeds, _keras),
     )
 }

@@ -14,7 +14,7 @@ from lmd.sources.json_text import json_object
 from lmd.sources.keras.configuration.layer_config import LayerConfig
 from lmd.sources.keras.configuration.model import model_of
 from lmd.sources.keras.facts import facts_of
-from lmd.sources.keras.hdf5.contents import CHILD, LIMITS, Contents, contents_of, refuse_without_library
+from lmd.sources.keras.hdf5.contents import CHILD, LIMITS, Contents, DataSet, contents_of, refuse_without_library
 from lmd.sources.keras.hdf5.window import Place
 from lmd.sources.keras.hdf5.zipped import is_keras_zip, keras_zip
 from lmd.sources.keras.weights.assigned import Assigned
@@ -43,6 +43,7 @@ class _Told:
         found: the records.
         bare: weights without a configuration.
         facts: what else the file tells.
+        iterations: the array that counts the steps of the training.
     """
 
     contents: Contents
@@ -51,6 +52,7 @@ class _Told:
     found: Recorded
     bare: Bare | None
     facts: Mapping[str, Any]
+    iterations: DataSet | None = None
 
 
 def _accepts(path: Path) -> bool:
@@ -144,18 +146,16 @@ def _configured(contents: Contents, configuration: Mapping[str, Any], facts: Map
     by_paths = any(container in contents.groups for container in CONTAINERS)
     assigned = assign_by_paths(model, contents) if by_paths else assign_by_names(model, contents, "model_weights")
     told = facts_of(model, configuration)
-    kept: Remembered = remembered(contents, trained_weights(model, assigned), str(told.get("optimiser", {}).get("class", "")))
+    optimiser = str(told.get("optimiser", {}).get("class", ""))
+    numbers = str(facts.get("keras_version", ""))
+    kept: Remembered = remembered(contents, trained_weights(model, assigned), optimiser, numbers)
     found = recorded(model, assigned, kept, contents)
-    return _Told(contents, model, assigned, found, None, {**facts, **told, **_iterations(kept)})
+    return _Told(contents, model, assigned, found, None, {**facts, **told}, kept.iterations)
 
 
 def _major(version: Any) -> int:
     first = str(version or "1").partition(".")[0]
     return int(first) if first in ("1", "2", "3") else 2
-
-
-def _iterations(kept: Remembered) -> dict[str, Any]:
-    return {} if kept.iterations is None else {"iterations in": kept.iterations.path}
 
 
 def _with_module(archive: Archive, told: _Told) -> Archive:
@@ -164,8 +164,8 @@ def _with_module(archive: Archive, told: _Told) -> Archive:
     built = network_of(told.model, told.assigned, unknown=(_ALONE,) if told.bare else ())
     loaders = {name: array.loader(name) for name, array in told.found.arrays.items()}
     facts = dict(archive.facts)
-    if (path := facts.pop("iterations in", None)) is not None:
-        facts["iterations"] = int(told.contents.data_sets[str(path)].loader("iterations")().item())
+    if told.iterations is not None:
+        facts["iterations"] = int(told.iterations.loader("iterations")().item())
     return replace(archive, loaders={**loaders, **built.loaders}, skeleton=built.module, facts=facts)
 
 

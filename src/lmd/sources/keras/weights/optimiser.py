@@ -44,13 +44,16 @@ class Remembered:
         return (*self.moments, *(array.path for array in self.others))
 
 
-def remembered(contents: Contents, weights: Sequence[tuple[str, DataSet]], optimiser: str) -> Remembered:
+def remembered(
+    contents: Contents, weights: Sequence[tuple[str, DataSet]], optimiser: str, version: str = ""
+) -> Remembered:
     """Match what the optimiser keeps with the trained weights.
 
     Args:
         contents: of the file.
         weights: name and array of each, in the order in which the model lists them.
         optimiser: class name, which tells the order of the moments.
+        version: of Keras: up to 2.0 it sorted weights by their names.
     """
     arrays = [*listed(contents, "optimizer_weights"), *numbered(contents, "optimizer")]
     known = {array.path for array in arrays}
@@ -59,9 +62,18 @@ def remembered(contents: Contents, weights: Sequence[tuple[str, DataSet]], optim
     slots = [array for array in arrays if array.shape]
     count = next((a for a in scalars if _is_count(a)), None)
     count = count or next((a for a in scalars if a.dtype.startswith(("int", "uint"))), None)
-    found = _matched(slots, weights, _MOMENTS.get(optimiser.lower(), ()))
+    words = _MOMENTS.get(optimiser.lower(), ())
+    orders = [list(weights), sorted(weights, key=lambda weight: _variable_name(weight[1]))]
+    if version.startswith(("1.", "2.0")):
+        orders.reverse()
+    found = _matched(slots, orders[0], words) or _matched(slots, orders[1], words)
     others = [array for array in arrays if array.path not in found]
     return Remembered(found, tuple(others), count)
+
+
+def _variable_name(array: DataSet) -> str:
+    """The name of the variable, without the groups of the file around it."""
+    return array.path.removeprefix("model_weights/").partition("/")[2]
 
 
 def _is_count(array: DataSet) -> bool:
