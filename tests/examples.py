@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import h5py
 import torch
 from safetensors.torch import save_model
 from torch import Tensor, nn
@@ -398,9 +399,22 @@ def as_legacy(module: nn.Module, folder: Path) -> Path:
     return folder / "m.pth.tar"
 
 
+def as_h5(module: nn.Module, folder: Path) -> Path:
+    """Tensors in HDF5, groups for the parts of their names, in the order of the module."""
+    with h5py.File(folder / "m.h5", "w", track_order=True) as file:
+        for name, tensor in module.state_dict().items():
+            *above, last = name.split(".")
+            group = file
+            for part in above:
+                group = group[part] if part in group else group.create_group(part, track_order=True)
+            group[last] = tensor.numpy()
+    return folder / "m.h5"
+
+
 FORMATS: dict[str, Callable[[nn.Module, Path], Path]] = {
     "safetensors": as_safetensors,
     "Hugging Face folder": as_folder,
+    "Keras": as_h5,
     "torch checkpoint": as_zip,
     "torch checkpoint, legacy": as_legacy,
 }

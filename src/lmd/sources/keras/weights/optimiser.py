@@ -66,7 +66,7 @@ def remembered(
     orders = [list(weights), sorted(weights, key=lambda weight: _variable_name(weight[1]))]
     if version.startswith(("1.", "2.0")):
         orders.reverse()
-    found = _matched(slots, orders[0], words) or _matched(slots, orders[1], words)
+    found = _named(slots, weights) or _matched(slots, orders[0], words) or _matched(slots, orders[1], words)
     others = [array for array in arrays if array.path not in found]
     return Remembered(found, tuple(others), count)
 
@@ -78,6 +78,19 @@ def _variable_name(array: DataSet) -> str:
 
 def _is_count(array: DataSet) -> bool:
     return array.name.rstrip("0123456789").rstrip("_") in _COUNTS
+
+
+def _named(slots: Sequence[DataSet], weights: Sequence[tuple[str, DataSet]]) -> dict[str, tuple[str, str]]:
+    """Moments that lie below the name of their weight, ``Adam/dense/kernel/m:0``; nothing unless all of them do."""
+    variables = {_variable_name(array).partition(":")[0]: (name, array.shape) for name, array in weights}
+    found: dict[str, tuple[str, str]] = {}
+    for slot in slots:
+        above, _, moment = slot.path.rpartition("/")
+        fitting = [name for path, name in variables.items() if f"/{above}".endswith(f"/{path}") and path]
+        if len(fitting) != 1 or fitting[0][1] != slot.shape:
+            return {}
+        found[slot.path] = (fitting[0][0], moment.partition(":")[0])
+    return found
 
 
 def _matched(

@@ -95,7 +95,8 @@ def _add_rest(kept: Remembered, contents: Contents, assigned: Assigned, found: R
     for path, (weight, moment) in kept.moments.items():
         found.add(f"optimizer.{weight}.{moment}", contents.data_sets[path], "optimiser", f"{moment} of {weight}")
     for array in kept.others:
-        found.add(f"optimizer.{array.name}", array, "optimiser", "state of the optimiser")
+        own = array.path.partition("/")[2].removeprefix("vars/").partition(":")[0].replace("/", ".")
+        found.add(f"optimizer.{own}", array, "optimiser", "state of the optimiser")
     used = {*assigned.used, *kept.arrays}
     for path, array in contents.data_sets.items():
         if path in used:
