@@ -62,12 +62,15 @@ def put_arrays(group: h5py.Group, arrays: Sequence[tuple[str, Array]], **options
         group.create_dataset(name, data=array, **(options if array.ndim else {}))
 
 
-def write_weights(target: Path | io.BytesIO, arrays: Mapping[str, Array], names: Mapping[str, str] | None = None) -> None:
+def write_weights(
+    target: Path | io.BytesIO, arrays: Mapping[str, Array], names: Mapping[str, str] | None = None
+) -> None:
     """The weights of Keras 3, by the path of each variable; ``names`` of layers by their group."""
     with h5py.File(target, "w") as file:
         for path, array in arrays.items():
-            if array.dtype.name == "bfloat16":
-                file.create_dataset(path, data=array.view("V2")).attrs["dtype"] = "bfloat16"
+            if array.dtype == "V2":
+                # as h5py writes a bfloat16 of NumPy
+                file.create_dataset(path, data=array).attrs["dtype"] = "bfloat16"
             else:
                 file[path] = array
         for path, name in (names or {}).items():

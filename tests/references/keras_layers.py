@@ -89,7 +89,7 @@ def convolution(
 
 def depthwise(x: Array, kernel: Array, bias: Array | float = 0.0, **settings) -> Array:
     """Kernel ``(..., channels, times)``: output ``c * times + m`` reads channel ``c``."""
-    *size, channels, times = kernel.shape
+    channels, times = kernel.shape[-2:]
     parts = []
     for channel in range(channels):
         own = kernel[..., channel : channel + 1, :]

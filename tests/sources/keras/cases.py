@@ -56,7 +56,13 @@ def activation(name: str, version: int) -> Case:
 
 
 def convolutions():
-    for padding, strides, dilation in (("valid", 1, 1), ("same", 1, 1), ("same", 2, 1), ("valid", 2, 1), ("same", 1, 2)):
+    for padding, strides, dilation in (
+        ("valid", 1, 1),
+        ("same", 1, 1),
+        ("same", 2, 1),
+        ("valid", 2, 1),
+        ("same", 1, 2),
+    ):
         for axes, size in ((1, (9,)), (2, (7, 6)), (3, (5, 4, 6))):
             if axes == 3 and dilation > 1:
                 continue
@@ -294,13 +300,13 @@ def shapes():
         (),
         {"padding": [[1, 2], [0, 3]]},
     )
-    yield Case(
-        "cropping", "Cropping2D", (5, 6, 2), lambda x: x[:, 1:-2, 2:-1], (), {"cropping": [[1, 2], [2, 1]]}
-    )
+    yield Case("cropping", "Cropping2D", (5, 6, 2), lambda x: x[:, 1:-2, 2:-1], (), {"cropping": [[1, 2], [2, 1]]})
     yield Case("zeros before", "ZeroPadding1D", (4, 2), lambda x: by_hand.padded(x, [(2, 1)]), (), {"padding": [2, 1]})
     yield Case("upsampling", "UpSampling2D", (3, 2, 2), lambda x: by_hand.upsampled(x, (2, 3)), (), {"size": [2, 3]})
     yield Case("mean of all", "GlobalAveragePooling2D", (3, 4, 2), lambda x: x.mean((1, 2)))
-    yield Case("largest of all", "GlobalMaxPooling1D", (4, 2), lambda x: x.max(1, keepdims=True), (), {"keepdims": True})
+    yield Case(
+        "largest of all", "GlobalMaxPooling1D", (4, 2), lambda x: x.max(1, keepdims=True), (), {"keepdims": True}
+    )
     yield Case("rescaling", "Rescaling", (4,), lambda x: x * 0.5 - 1, (), {"scale": 0.5, "offset": -1.0})
     yield Case(
         "relu with settings",

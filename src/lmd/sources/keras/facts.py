@@ -7,7 +7,11 @@ from lmd.sources.keras.configuration.layer_config import LayerConfig
 
 __all__ = ["facts_of"]
 
-_REGULARISERS = ("kernel_regularizer", "bias_regularizer", "recurrent_regularizer", "activity_regularizer") + (
+_REGULARISERS = (
+    "kernel_regularizer",
+    "bias_regularizer",
+    "recurrent_regularizer",
+    "activity_regularizer",
     "depthwise_regularizer",
     "pointwise_regularizer",
     "embeddings_regularizer",
@@ -21,7 +25,7 @@ _COEFFICIENTS = ("l1", "l2")
 
 def facts_of(model: LayerConfig, configuration: Mapping[str, Any]) -> dict[str, Any]:
     """Inputs, activations, regularisation, what was frozen, the optimiser and the loss."""
-    leaves = [leaf for leaf in model.leaves()]
+    leaves = list(model.leaves())
     activations = {leaf.path: found for leaf in leaves if (found := _activation(leaf))}
     penalties = {leaf.path: found for leaf in leaves if (found := _penalties(leaf))}
     frozen = [leaf.path for leaf in leaves if not leaf.trainable and leaf.class_name != "InputLayer"]
@@ -62,7 +66,9 @@ def _penalties(layer: LayerConfig) -> dict[str, dict[str, float]]:
         config = told.get("config", told) if isinstance(told, Mapping) else None
         if not isinstance(config, Mapping):
             continue
-        numbers = {key: config[key] for key in _COEFFICIENTS if isinstance(config.get(key), int | float) and config[key]}
+        numbers = {
+            key: config[key] for key in _COEFFICIENTS if isinstance(config.get(key), int | float) and config[key]
+        }
         if numbers:
             found[name.removesuffix("_regularizer")] = numbers
     for inner in layer.inside:

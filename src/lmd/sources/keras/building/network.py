@@ -1,6 +1,6 @@
 """A model and its arrays as one module that runs, if all of its layers are known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +19,9 @@ from lmd.sources.keras.weights.assigned import Assigned, Extra
 from lmd.sources.loaders import Loader
 
 __all__ = ["Network", "network_of"]
+
+_NOWHERE = "weights"
+"""The path of arrays that stand beside all layers."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,11 +50,12 @@ def network_of(model: LayerConfig, assigned: Assigned, *, unknown: Sequence[str]
         unknown: why it cannot be run whatever its layers are.
     """
     parts = _Parts(unknown=dict(assigned.misfits))
+    left = assigned.beside()
     for leaf in model.leaves():
         _build(leaf, assigned.variables.get(leaf.path, {}), parts)
-    for extra in assigned.extras:
-        if not extra.reason:
-            _keep(extra, parts)
+        _keep(left.pop(leaf.path, ()), parts)
+    for extras in left.values():
+        _keep(extras, parts)
     graph = _graph(model, parts, unknown)
     return Network(GraphModule(graph, parts.modules, parts.parameters), parts.loaders)
 
@@ -94,13 +98,14 @@ def _register(module: nn.Module, name: str, array: DataSet) -> None:
         module.register_parameter(name, nn.Parameter(empty, requires_grad=False))
 
 
-def _keep(extra: Extra, parts: _Parts) -> None:
-    path = extra.layer or "weights"
-    module = parts.modules.get(path)
-    if module is None:
-        module = parts.modules[path] = nn.Module()
-    _register(module, extra.role, extra.data_set)
-    parts.loaders[f"{path}.{extra.role}"] = extra.data_set.loader(f"{path}.{extra.role}")
+def _keep(extras: Iterable[Extra], parts: _Parts) -> None:
+    for extra in extras:
+        if extra.reason:
+            continue
+        path = extra.layer or _NOWHERE
+        module = parts.modules.setdefault(path, nn.Module())
+        _register(module, extra.role, extra.data_set)
+        parts.loaders[f"{path}.{extra.role}"] = extra.data_set.loader(f"{path}.{extra.role}")
 
 
 def _graph(model: LayerConfig, parts: _Parts, unknown: Sequence[str]) -> Graph:

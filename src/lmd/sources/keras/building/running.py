@@ -37,7 +37,7 @@ class Runner:
         """The outputs of a model called on values; layers that cannot be run are named and passed over."""
         if len(taken) != len(model.inputs):
             raise CannotRunError(f"it takes {len(model.inputs)} values and is called on {len(taken)}")
-        values = {reference: value for reference, value in zip(model.inputs, taken, strict=True)}
+        values = dict(zip(model.inputs, taken, strict=True))
         layers = {layer.name: layer for layer in model.inside}
         waiting = _Waiting(layers, values)
         while (ready := waiting.next()) is not None:

@@ -68,6 +68,10 @@ class LayerConfig:
         value = self.settings.get(name)
         return default if value is None else value
 
+    def flag(self, name: str, *, default: bool) -> bool:
+        """Whether a setting is on."""
+        return bool(self.setting(name, default))
+
     def leaves(self) -> Iterator["LayerConfig"]:
         """The layers of a model, and of the models in it; a layer that is no model is its own leaf."""
         if not self.is_model:

@@ -12,7 +12,7 @@ from lmd.sources.keras.configuration.old_words import in_words_of_keras_2
 
 __all__ = ["model_of"]
 
-_MOST_LAYERS = 20_000
+_MOST_LAYERS = 10_000
 _MOST_DEPTH = 32
 _WRAPPED = ("layer", "forward_layer", "backward_layer", "cell")
 """Settings that hold a layer."""
@@ -49,8 +49,8 @@ def model_of(configuration: Mapping[str, Any], version: int) -> LayerConfig:
             raise ValueError(f"it has more than {_MOST_LAYERS} layers")
     except (*_FAULTS, RecursionError) as fault:
         raise UnreadableModelError(
-            f"the configuration is none that Keras writes ({type(fault).__name__}: {fault}); layers with class_name and "
-            f"config are needed. Save the model again with Keras."
+            f"the configuration is none that Keras writes ({type(fault).__name__}: {fault}); layers with "
+            f"class_name and config are needed. Save the model again with Keras."
         ) from fault
     return model
 

@@ -12,7 +12,11 @@ _CLASSES = {
     **{f"SeparableConvolution{n}D": f"SeparableConv{n}D" for n in (1, 2)},
     **{f"AtrousConvolution{n}D": f"Conv{n}D" for n in (1, 2)},
     **{f"{how}Pool{n}D": f"{how}Pooling{n}D" for how in ("Max", "GlobalMax") for n in (1, 2, 3)},
-    **{f"{how}Pool{n}D": f"{how}Pooling{n}D".replace("Avg", "Average") for how in ("Avg", "GlobalAvg") for n in (1, 2, 3)},
+    **{
+        f"{how}Pool{n}D": f"{how}Pooling{n}D".replace("Avg", "Average")
+        for how in ("Avg", "GlobalAvg")
+        for n in (1, 2, 3)
+    },
     "Deconvolution2D": "Conv2DTranspose",
     "DepthwiseConvolution2D": "DepthwiseConv2D",
     "Model": "Functional",
@@ -47,14 +51,14 @@ _ORDERS = {"tf": "channels_last", "th": "channels_first", "default": "channels_l
 _EMBEDDINGS = ("Embedding",)
 
 
-def in_words_of_keras_2(
-    class_name: str, settings: Mapping[str, Any], version: int
-) -> tuple[str, Mapping[str, Any]]:
+def in_words_of_keras_2(class_name: str, settings: Mapping[str, Any], version: int) -> tuple[str, Mapping[str, Any]]:
     """The class and its settings as Keras 2 would write them."""
     class_name = _CLASSES.get(class_name, class_name)
     if version != 1 or class_name in ("Sequential", "Functional"):
         return class_name, settings
-    found = {_SETTINGS.get(key, key) if class_name not in _EMBEDDINGS else key: value for key, value in settings.items()}
+    found = {
+        _SETTINGS.get(key, key) if class_name not in _EMBEDDINGS else key: value for key, value in settings.items()
+    }
     if "dim_ordering" in settings:
         found["data_format"] = _ORDERS.get(str(settings["dim_ordering"]), "channels_last")
     rows_and_columns = [settings[key] for key in ("kernel_dim1", "kernel_dim2", "kernel_dim3") if key in settings]

@@ -1,4 +1,4 @@
-"""Looks into HDF5 files, in a process of its own: ``describe`` and ``read`` are asked through ``lmd.sources.isolation``.
+"""Looks into HDF5 files, in a process of its own: it is asked to ``describe`` and to ``read``.
 
 It follows hard links inside the file and nothing else, and allocates for no shape that the stored bytes cannot fill.
 """
@@ -18,7 +18,9 @@ from lmd.sources.keras.hdf5.window import Place, opened
 
 __all__ = ["describe", "read"]
 
-_MOST_OBJECTS = 200_000
+_h5: Any = h5py
+"""Its inner modules are compiled and declare no types."""
+_MOST_OBJECTS = 100_000
 _MOST_DEPTH = 64
 _MOST_NAME = 4096
 _MOST_TEXT = 48 << 20
@@ -26,7 +28,7 @@ _MOST_EXPANSION = 1100
 """Deflate makes no more than 1032 bytes of one."""
 _TEXTS = ("model_config", "training_config", "keras_version", "backend", "name")
 _LISTS = ("layer_names", "weight_names")
-_FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, 32000})
+_FILTERS = frozenset({_h5.h5z.FILTER_DEFLATE, _h5.h5z.FILTER_SHUFFLE, _h5.h5z.FILTER_FLETCHER32, 32000})
 """Deflate, shuffle, checksums and LZF, which come with the library; others would be loaded from outside."""
 _WORDS = {"f": "float", "i": "int", "u": "uint"}
 _SAVE_AGAIN = "Save the model again with Keras, or fetch the file again."
@@ -93,7 +95,7 @@ def _file(place: dict[str, Any]) -> Iterator[tuple[h5py.File, int]]:
         yield file, size
 
 
-def _reached(file: h5py.File, path: str) -> h5py.Dataset:
+def _reached(file: h5py.File, path: str) -> Any:
     """The data set, by hard links alone."""
     node: Any = file["/"]
     for part in path.split("/"):
@@ -102,8 +104,8 @@ def _reached(file: h5py.File, path: str) -> h5py.Dataset:
     return node
 
 
-def _walk(group: h5py.Group, path: str, above: tuple[Any, ...], found: _Found, size: int) -> None:
-    address = h5py.h5o.get_info(group.id).addr
+def _walk(group: Any, path: str, above: tuple[Any, ...], found: _Found, size: int) -> None:
+    address = _h5.h5o.get_info(group.id).addr
     if address in above:
         raise UnreadableModelError(f"group {path!r} contains itself; groups must form a tree. {_SAVE_AGAIN}")
     if len(above) > _MOST_DEPTH:
@@ -127,9 +129,9 @@ def _walk(group: h5py.Group, path: str, above: tuple[Any, ...], found: _Found, s
             found.others.append(below)
 
 
-def _names(group: h5py.Group) -> tuple[list[str], bool]:
+def _names(group: Any) -> tuple[list[str], bool]:
     """Names of the children, and whether they come in the order of their making."""
-    tracked = bool(group.id.get_create_plist().get_link_creation_order() & h5py.h5p.CRT_ORDER_TRACKED)
+    tracked = bool(group.id.get_create_plist().get_link_creation_order() & _h5.h5p.CRT_ORDER_TRACKED)
     if len(group) > _MOST_OBJECTS:
         raise UnreadableModelError(f"group {group.name[:200]!r} holds {len(group)} objects, {_MOST_OBJECTS} allowed.")
     names = list(group)
@@ -142,16 +144,16 @@ def _refuse_link(group: Any, name: str, path: str) -> None:
     if not isinstance(group, h5py.Group) or name in ("", ".", ".."):
         raise UnreadableModelError(f"{path[:200]!r} is no path of the file. {_SAVE_AGAIN}")
     kind = group.id.links.get_info(name.encode()).type
-    if kind != h5py.h5l.TYPE_HARD:
-        word = "an external link to another file" if kind == h5py.h5l.TYPE_EXTERNAL else "a soft link"
+    if kind != _h5.h5l.TYPE_HARD:
+        word = "an external link to another file" if kind == _h5.h5l.TYPE_EXTERNAL else "a soft link"
         raise UnsafeModelError(f"{path[:200]!r} is {word}; a model file holds its own numbers. Save it without links.")
 
 
-def _described(data_set: h5py.Dataset, path: str, size: int) -> dict[str, Any] | None:
+def _described(data_set: Any, path: str, size: int) -> dict[str, Any] | None:
     """None for a data set that holds no numbers."""
     settings = data_set.id.get_create_plist()
     layout = settings.get_layout()
-    if layout == h5py.h5d.VIRTUAL or settings.get_external_count():
+    if layout == _h5.h5d.VIRTUAL or settings.get_external_count():
         raise UnsafeModelError(
             f"data set {path[:200]!r} takes its numbers from other files; a model file holds its own. Save it again."
         )
@@ -161,19 +163,19 @@ def _described(data_set: h5py.Dataset, path: str, size: int) -> dict[str, Any] |
     declared = prod(data_set.shape) * data_set.id.get_type().get_size()
     stored, offset = data_set.id.get_storage_size(), data_set.id.get_offset()
     allowed = min(stored, size) * (_MOST_EXPANSION if settings.get_nfilters() else 1)
-    if layout == h5py.h5d.CHUNKED:
+    if layout == _h5.h5d.CHUNKED:
         _refuse_filters(settings, path)
     if declared > allowed:
         raise UnreadableModelError(
             f"data set {path[:200]!r} of shape {tuple(data_set.shape)} declares {declared} bytes and stores {stored}; "
             f"the file is damaged or forged. {_SAVE_AGAIN}"
         )
-    direct = layout == h5py.h5d.CONTIGUOUS and offset is not None and not swapped
+    direct = layout == _h5.h5d.CONTIGUOUS and offset is not None and not swapped
     return {
         "path": path,
         "shape": [int(n) for n in data_set.shape],
         "dtype": word,
-        "offset": int(offset) if direct else None,
+        "offset": offset if direct else None,
     }
 
 
@@ -187,26 +189,26 @@ def _refuse_filters(settings: Any, path: str) -> None:
             )
 
 
-def _type(data_set: h5py.Dataset) -> tuple[str | None, bool]:
-    """torch's word for the type, None if it is no number, and whether its bytes come in the other order."""
+def _type(data_set: Any) -> tuple[str | None, bool]:
+    """The word of torch for the type, None if it is no number, and whether its bytes come in the other order."""
     stored = data_set.id.get_type()
     kind, bits = stored.get_class(), 8 * stored.get_size()
-    if kind == h5py.h5t.REFERENCE:
+    if kind == _h5.h5t.REFERENCE:
         raise UnsafeModelError(f"data set {data_set.name[:200]!r} holds references; a model holds numbers.")
-    if kind == h5py.h5t.OPAQUE and bits == 16:
+    if kind == _h5.h5t.OPAQUE and bits == 16:
         return ("bfloat16" if _text(data_set, "dtype") == "bfloat16" else None), False
-    if kind == h5py.h5t.ENUM:
+    if kind == _h5.h5t.ENUM:
         return ("bool" if data_set.dtype == numpy.bool_ else None), True
-    if kind == h5py.h5t.FLOAT and stored.get_fields()[4] == 7 and bits == 16:
-        return "bfloat16", stored.get_order() != h5py.h5t.ORDER_LE
-    if kind not in (h5py.h5t.FLOAT, h5py.h5t.INTEGER) or data_set.dtype.kind not in _WORDS:
+    if kind == _h5.h5t.FLOAT and stored.get_fields()[4] == 7 and bits == 16:
+        return "bfloat16", stored.get_order() != _h5.h5t.ORDER_LE
+    if kind not in (_h5.h5t.FLOAT, _h5.h5t.INTEGER) or data_set.dtype.kind not in _WORDS:
         return None, False
     if bits not in (8, 16, 32, 64) or data_set.dtype.itemsize * 8 != bits:
         return None, False
     return f"{_WORDS[data_set.dtype.kind]}{bits}", data_set.dtype.newbyteorder("<") != data_set.dtype
 
 
-def _attributes(group: h5py.Group) -> dict[str, Any]:
+def _attributes(group: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in _TEXTS:
         if (text := _text(group, name)) is not None:
@@ -246,9 +248,9 @@ def _piece(owner: Any, name: str) -> list[str]:
 
 
 def _refuse_large(owner: Any, name: str) -> None:
-    stored = h5py.h5a.open(owner.id, name.encode())
+    stored = _h5.h5a.open(owner.id, name.encode())
     kind = stored.get_type()
-    if kind.get_class() == h5py.h5t.REFERENCE:
+    if kind.get_class() == _h5.h5t.REFERENCE:
         raise UnsafeModelError(f"attribute {name!r} of {owner.name[:200]!r} holds references; text is needed.")
     if prod(stored.shape) * kind.get_size() > _MOST_TEXT or prod(stored.shape) > _MOST_OBJECTS:
         raise UnreadableModelError(

@@ -63,12 +63,25 @@ class Contents:
         data_sets: by path, in the order of the file.
         others: paths of what holds no numbers.
         in_order: whether the order of the file is that in which it was written.
+        inside: path of a group to the names of the groups in it.
+        held: path of a group to the arrays directly in it.
     """
 
     groups: Mapping[str, Mapping[str, Any]]
     data_sets: Mapping[str, DataSet]
     others: tuple[str, ...]
     in_order: bool
+    inside: Mapping[str, list[str]]
+    held: Mapping[str, list[DataSet]]
+
+    def below(self, group: str) -> list[DataSet]:
+        """Every array below a group."""
+        found, waiting = [], [group]
+        while waiting:
+            place = waiting.pop()
+            found += self.held.get(place, ())
+            waiting += reversed([f"{place}/{name}".lstrip("/") for name in self.inside.get(place, ())])
+        return found
 
 
 def refuse_without_library() -> None:
@@ -92,10 +105,18 @@ def contents_of(place: Place, reader: ReaderProcess) -> Contents:
     data_sets = {entry["path"]: _data_set(entry, place) for entry in told["data_sets"]}
     if not data_sets:
         raise UnreadableModelError(
-            f"{place.file} is an HDF5 file without arrays of numbers; a trained model holds at least one. Save it again."
+            f"{place.file} is an HDF5 file without arrays of numbers; a trained model holds at least one. Save it "
+            "again."
         )
     groups = {entry["path"]: entry["attributes"] for entry in told["groups"]}
-    return Contents(groups, data_sets, tuple(told["others"]), told["in_order"])
+    inside: dict[str, list[str]] = {}
+    held: dict[str, list[DataSet]] = {}
+    for path in filter(None, groups):
+        above, _, name = path.rpartition("/")
+        inside.setdefault(above, []).append(name)
+    for path, array in data_sets.items():
+        held.setdefault(path.rpartition("/")[0], []).append(array)
+    return Contents(groups, data_sets, tuple(told["others"]), told["in_order"], inside, held)
 
 
 def _data_set(entry: Mapping[str, Any], place: Place) -> DataSet:
@@ -106,7 +127,7 @@ def _data_set(entry: Mapping[str, Any], place: Place) -> DataSet:
         return DataSet(entry["path"], shape, entry["dtype"], place)
     if offset + length > size:
         raise UnreadableModelError(
-            f"data set {entry['path'][:200]!r} of {place.file} ends at byte {offset + length} of {size}; the file is cut "
-            f"short or damaged. Fetch or save it again."
+            f"data set {entry['path'][:200]!r} of {place.file} ends at byte {offset + length} of {size}; the "
+            f"file is cut short or damaged. Fetch or save it again."
         )
     return DataSet(entry["path"], shape, entry["dtype"], place, place.start + offset)

@@ -82,7 +82,9 @@ def keras_zip(path: str) -> KerasZip:
     except (UnreadableModelError, UnsafeModelError):
         raise
     except (*_FAULTS, zipfile.LargeZipFile, zlib.error) as fault:
-        raise UnreadableModelError(f"{path} is no whole zip archive ({fault}), as Keras writes it. {_SAVE_AGAIN}") from fault
+        raise UnreadableModelError(
+            f"{path} is no whole zip archive ({fault}), as Keras writes it. {_SAVE_AGAIN}"
+        ) from fault
     return KerasZip(configuration, metadata, weights)
 
 
@@ -121,8 +123,8 @@ def _refuse_bomb(path: str, info: zipfile.ZipInfo, most: int) -> None:
     packed = info.compress_size
     if packed > size or info.file_size > most or info.file_size > max(packed, 1) * _MOST_EXPANSION:
         raise UnreadableModelError(
-            f"{info.filename} of {path} declares {info.file_size} bytes from {packed}; up to {most} and what the packed "
-            f"bytes can hold are allowed. {_SAVE_AGAIN}"
+            f"{info.filename} of {path} declares {info.file_size} bytes from {packed}; up to {most} and what the "
+            f"packed bytes can hold are allowed. {_SAVE_AGAIN}"
         )
 
 

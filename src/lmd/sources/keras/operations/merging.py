@@ -59,15 +59,13 @@ def _attend(
     query: Tensor,
     value: Tensor,
     key: Tensor,
-    query_mask: Tensor | None = None,
-    value_mask: Tensor | None = None,
-    scale: Tensor | None = None,
-    *,
+    *more: Tensor | None,
     additive: bool,
     causal: bool,
     scores: bool,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Attention without projections: scores of all pairs, softmax, mean of the values."""
+    """Attention without projections: scores of all pairs, softmax, mean of the values; ``more``: masks and scale."""
+    query_mask, value_mask, scale = more
     if additive:
         sums = torch.tanh(query.unsqueeze(-2) + key.unsqueeze(-3))
         found = (sums if scale is None else sums * scale).sum(dim=-1)

@@ -43,9 +43,7 @@ def pool(
 
 
 @operation("keras.global_pool")
-def global_pool(
-    x: Tensor, mask: Tensor | None = None, *, most: bool, keep: bool, channels_first: bool
-) -> Tensor:
+def global_pool(x: Tensor, mask: Tensor | None = None, *, most: bool, keep: bool, channels_first: bool) -> Tensor:
     """Largest entry or mean of each channel; of the steps that a mask leaves."""
     axes = tuple(range(2, x.ndim)) if channels_first else tuple(range(1, x.ndim - 1))
     if most:

@@ -75,9 +75,7 @@ def _crop(x: Tensor, *, edges: Sequence[Sequence[int]], channels_first: bool) ->
 
 
 @operation("keras.pad_same")
-def _pad_same(
-    x: Tensor, *, extent: Sequence[int], strides: Sequence[int], value: float = 0.0
-) -> Tensor:
+def _pad_same(x: Tensor, *, extent: Sequence[int], strides: Sequence[int], value: float = 0.0) -> Tensor:
     """Pad ``(N, C, ...)`` so that ``ceil(size / stride)`` patches fit; an odd one goes to the end."""
     edges: list[int] = []
     for size, reach, stride in zip(x.shape[2:], extent, strides, strict=True):

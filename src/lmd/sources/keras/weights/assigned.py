@@ -42,6 +42,7 @@ class Assigned:
     extras: list[Extra] = field(default_factory=list)
     misfits: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    _named: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def give(self, layer: LayerConfig, arrays: Sequence[DataSet]) -> None:
         """Match a layer's arrays with its variables; keep them as extras where they do not fit."""
@@ -59,13 +60,17 @@ class Assigned:
         self.variables.setdefault(layer.path, {}).update(found)
         self.used.update(array.path for array in arrays)
 
+    def beside(self) -> dict[str, list[Extra]]:
+        """The extras of each layer."""
+        found: dict[str, list[Extra]] = {}
+        for extra in self.extras:
+            found.setdefault(extra.layer, []).append(extra)
+        return found
+
     def add(self, layer: str, role: str, data_set: DataSet, reason: str = "") -> None:
         """Keep an array as it is."""
-        taken = {extra.role for extra in self.extras if extra.layer == layer}
-        name, number = role, 0
-        while name in taken:
-            number += 1
-            name = f"{role}_{number}"
+        number = self._named[layer, role] = self._named.get((layer, role), -1) + 1
+        name = f"{role}_{number}" if number else role
         self.extras.append(Extra(layer, name, data_set, reason))
         self.used.add(data_set.path)
 
@@ -95,9 +100,7 @@ def _by_name(variables: Sequence[Variable], arrays: Sequence[DataSet]) -> dict[s
 def _is_called(variable: Variable, array: DataSet) -> bool:
     *groups, _ = array.path.split("/")
     inside = groups[-3:]
-    part = not variable.part or any(
-        group == variable.part or group.startswith(f"{variable.part}_") for group in inside
-    )
+    part = not variable.part or any(group == variable.part or group.startswith(f"{variable.part}_") for group in inside)
     return part and _bare(array.name) == variable.name
 
 
@@ -113,7 +116,7 @@ def _bare(name: str) -> str:
 
 
 def own_name(array: DataSet, among: Sequence[DataSet]) -> str:
-    """What to call an array that is no known variable: its own name, a number of Keras 3 as the weight of that number."""
+    """What to call an array that is no known variable: its name, or the weight of the number that Keras 3 gives."""
     name = array.name.replace(".", "_")
     if not name.isdigit():
         return name

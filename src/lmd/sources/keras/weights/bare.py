@@ -14,7 +14,7 @@ from lmd.sources.reading import Confidence
 __all__ = ["Bare", "bare_model"]
 
 _KERAS = frozenset(
-    "kernel embeddings gamma recurrent_kernel depthwise_kernel pointwise_kernel moving_mean moving_variance".split()
+    ("kernel", "embeddings", "gamma", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel", "moving_mean")
 )
 _INNER = ("forward_layer", "backward_layer", "cell", "layer", "query_dense", "key_dense", "value_dense", "output_dense")
 """Groups of Keras 3 that are parts of a layer."""
@@ -92,6 +92,7 @@ def _of_paths(contents: Contents) -> Iterator[tuple[str, list[DataSet]]]:
 
 def _in_keras_order(arrays: list[DataSet]) -> list[DataSet]:
     """Parts of a layer in the order in which Keras makes them, where the file has them by their names."""
+
     def place(array: DataSet) -> tuple[int, ...]:
         parts = [part.lstrip("_") for part in array.path.split("/")]
         order = ("forward_layer", "backward_layer", "query_dense", "key_dense", "value_dense", "output_dense")
@@ -107,7 +108,7 @@ def _model(groups: Mapping[str, list[DataSet]]) -> Bare:
         guess: Guess = guessed(path.rpartition(".")[2], arrays)
         layer = LayerConfig(path, guess.class_name, path, guess.settings, inside=guess.inside)
         layers.append(layer)
-        found.assigned.give(layer, [a for a in arrays])
+        found.assigned.give(layer, arrays)
         found.reasons[path] = (guess.confidence, guess.reason)
     found.model = LayerConfig("", "Functional", "", inside=tuple(layers))
     return found

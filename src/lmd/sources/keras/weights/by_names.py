@@ -7,7 +7,7 @@ from lmd.sources.keras.hdf5.contents import Contents, DataSet
 from lmd.sources.keras.weights.assigned import Assigned
 from lmd.sources.keras.weights.variables import variables_of
 
-__all__ = ["arrays_below", "assign_by_names", "listed"]
+__all__ = ["assign_by_names", "listed"]
 
 _TOP = "top_level_model_weights"
 
@@ -18,12 +18,7 @@ def listed(contents: Contents, group: str) -> list[DataSet]:
     found = [contents.data_sets.get(f"{group}/{name}".lstrip("/")) for name in names or ()]
     if names is not None and all(array is not None for array in found):
         return [array for array in found if array is not None]
-    return arrays_below(contents, group)
-
-
-def arrays_below(contents: Contents, group: str) -> list[DataSet]:
-    """Every array below a group, in the order of the file."""
-    return [array for path, array in contents.data_sets.items() if path.startswith(f"{group}/")]
+    return contents.below(group) if group else []
 
 
 def assign_by_names(model: LayerConfig, contents: Contents, root: str) -> Assigned:

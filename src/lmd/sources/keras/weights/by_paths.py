@@ -27,23 +27,16 @@ def snake_case(class_name: str) -> str:
 def assign_by_paths(model: LayerConfig, contents: Contents) -> Assigned:
     """Give every layer the arrays of its group."""
     assigned = Assigned()
-    _assign(model, "", contents, assigned, _children(contents))
+    _assign(model, "", contents, assigned, contents.inside)
     return assigned
-
-
-def _children(contents: Contents) -> dict[str, list[str]]:
-    children: dict[str, list[str]] = {}
-    for path in contents.groups:
-        if path:
-            parent, _, name = path.rpartition("/")
-            children.setdefault(parent, []).append(name)
-    return children
 
 
 def _assign(
     model: LayerConfig, group: str, contents: Contents, assigned: Assigned, children: Mapping[str, list[str]]
 ) -> None:
-    container = next((f"{group}/{c}".lstrip("/") for c in CONTAINERS if f"{group}/{c}".lstrip("/") in contents.groups), "")
+    container = next(
+        (f"{group}/{c}".lstrip("/") for c in CONTAINERS if f"{group}/{c}".lstrip("/") in contents.groups), ""
+    )
     places = _places(model.inside, container, contents, children.get(container, ())) if container else {}
     for layer in model.inside:
         place = places.get(layer.name)
@@ -57,9 +50,7 @@ def _assign(
         assigned.add(model.path, f"variable_{array.name}", array)
 
 
-def _places(
-    layers: Sequence[LayerConfig], container: str, contents: Contents, groups: Sequence[str]
-) -> dict[str, str]:
+def _places(layers: Sequence[LayerConfig], container: str, contents: Contents, groups: Sequence[str]) -> dict[str, str]:
     """Name of a layer to its group: by the name that newer files keep, else the first group of a class is its first."""
     told: dict[str, str] = {}
     for group in groups:
@@ -72,10 +63,11 @@ def _places(
     found: dict[str, str] = {}
     for name in {snake_case(layer.class_name) for layer in layers}:
         own = [layer for layer in layers if snake_case(layer.class_name) == name]
-        fitting = sorted((g for g in groups if _stem(g, name) is not None), key=lambda g: _stem(g, name) or 0)
+        numbers = {group: number for group in groups if (number := _stem(group, name)) is not None}
+        fitting = sorted(numbers, key=lambda group: numbers[group])
         if len(fitting) > len(own):
             # a group is there for every mention of a layer, and full for one of them
-            fitting = [g for g in fitting if any(p.startswith(f"{container}/{g}/") for p in contents.data_sets)]
+            fitting = [g for g in fitting if contents.below(f"{container}/{g}")]
         found.update({layer.name: f"{container}/{group}" for layer, group in zip(own, fitting, strict=False)})
     return found
 
@@ -90,10 +82,8 @@ def _stem(group: str, name: str) -> int | None:
 
 def numbered(contents: Contents, group: str) -> list[DataSet]:
     """The arrays in ``vars`` of a group, in the order of their numbers."""
-    start = f"{group}/vars/".lstrip("/")
-    own = [array for path, array in contents.data_sets.items() if path.startswith(start)]
-    direct = [array for array in own if "/" not in array.path[len(start) :]]
-    return sorted(direct, key=lambda array: (not array.name.isdigit(), int(array.name) if array.name.isdigit() else 0))
+    own = contents.held.get(f"{group}/vars".lstrip("/"), ())
+    return sorted(own, key=lambda array: (not array.name.isdigit(), int(array.name) if array.name.isdigit() else 0))
 
 
 def _give(
@@ -140,5 +130,3 @@ def _below(contents: Contents, group: str, children: Mapping[str, list[str]]) ->
         if name != "vars":
             found += _below(contents, f"{group}/{name}", children)
     return found
-
-

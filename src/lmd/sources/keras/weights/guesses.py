@@ -158,4 +158,6 @@ def _kernel(word: str, arrays: Sequence[DataSet]) -> Guess | None:
     turned = length == shapes[0][-2] != shapes[0][-1] or "transpose" in word
     sure = "shape" if length is not None and shapes[0][-1] != shapes[0][-2] else "guess"
     kind = f"Conv{axes}DTranspose" if turned else f"Conv{axes}D"
-    return Guess(kind, settings, sure, f"a kernel of {axes} axes" + (", whose bias tells which is out" if length else ""))
+    return Guess(
+        kind, settings, sure, f"a kernel of {axes} axes" + (", whose bias tells which is out" if length else "")
+    )

@@ -1,15 +1,15 @@
 """Every array of a file as a record, and every layer as it will be read; torch is not needed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 
 from lmd.sources.keras.configuration.layer_config import LayerConfig
 from lmd.sources.keras.hdf5.contents import Contents, DataSet
-from lmd.sources.keras.weights.assigned import Assigned
+from lmd.sources.keras.weights.assigned import Assigned, Extra
 from lmd.sources.keras.weights.optimiser import Remembered
 from lmd.sources.keras.weights.variables import variables_of
-from lmd.sources.reading import Confidence, Reading, TensorRecord
+from lmd.sources.reading import Confidence, Reading, Role, TensorRecord
 
 __all__ = ["Recorded", "readings_of", "recorded", "trained_weights"]
 
@@ -36,38 +36,30 @@ class Recorded:
     records: list[TensorRecord] = field(default_factory=list)
     arrays: dict[str, DataSet] = field(default_factory=dict)
 
-    def add(self, name: str, array: DataSet, role: str = "parameter", reason: str = "") -> None:
+    def add(self, name: str, array: DataSet, role: Role = "parameter", reason: str = "") -> None:
         """Add one; a name that is taken gets a number."""
-        free, number = name, 1
-        while free in self.arrays:
-            number += 1
-            free = f"{name}_{number}"
+        free = name if name not in self.arrays else f"{name} {len(self.arrays)}"
         self.arrays[free] = array
-        record = TensorRecord(free, array.shape, array.dtype, "parameter", reason, file_name=array.path)
-        if role == "buffer":
-            record = TensorRecord(free, array.shape, array.dtype, "buffer", reason, file_name=array.path)
-        if role == "optimiser":
-            record = TensorRecord(free, array.shape, array.dtype, "optimiser", reason, file_name=array.path)
-        self.records.append(record)
+        self.records.append(TensorRecord(free, array.shape, array.dtype, role, reason, file_name=array.path))
 
 
 def trained_weights(model: LayerConfig, assigned: Assigned) -> list[tuple[str, DataSet]]:
     """Name and array of what is trained, in the order of the model."""
-    found = []
+    found, beside = [], assigned.beside()
     for leaf in model.leaves():
         own = assigned.variables.get(leaf.path, {})
         for variable in variables_of(leaf) or ():
             if variable.trained and leaf.trainable and variable.role in own:
                 found.append((f"{leaf.path}.{variable.role}", own[variable.role]))
         if leaf.path not in assigned.variables:
-            extras = [e for e in assigned.extras if e.layer == leaf.path and not e.reason]
+            extras = [e for e in beside.get(leaf.path, ()) if not e.reason]
             found += [(f"{leaf.path}.{e.role}", e.data_set) for e in extras if leaf.trainable]
     return found
 
 
 def recorded(model: LayerConfig, assigned: Assigned, kept: Remembered, contents: Contents) -> Recorded:
     """Layers first, then what stands beside them, then the optimiser."""
-    found = Recorded()
+    found, extras = Recorded(), assigned.beside()
     for leaf in model.leaves():
         trained = {variable.role: variable.trained for variable in variables_of(leaf) or ()}
         for role, array in assigned.variables.get(leaf.path, {}).items():
@@ -76,19 +68,17 @@ def recorded(model: LayerConfig, assigned: Assigned, kept: Remembered, contents:
                 found.add(f"{leaf.path}.{role}", array, reason=_SHIFT if last == "beta" else "")
             else:
                 found.add(f"{leaf.path}.{role}", array, "buffer", _WHY.get(last, "kept by the layer and not trained"))
-        _add_extras(leaf.path, assigned, found)
-    for path in dict.fromkeys(extra.layer for extra in assigned.extras):
-        if path not in {leaf.path for leaf in model.leaves()}:
-            _add_extras(path, assigned, found)
+        _add_extras(extras.pop(leaf.path, ()), found)
+    for own in extras.values():
+        _add_extras(own, found)
     _add_rest(kept, contents, assigned, found)
     return found
 
 
-def _add_extras(path: str, assigned: Assigned, found: Recorded) -> None:
-    for extra in assigned.extras:
-        if extra.layer == path:
-            name = f"{path or 'weights'}.{extra.role}"
-            found.add(name, extra.data_set, "buffer" if extra.reason else "parameter", extra.reason)
+def _add_extras(extras: Iterable[Extra], found: Recorded) -> None:
+    for extra in extras:
+        name = f"{extra.layer or 'weights'}.{extra.role}"
+        found.add(name, extra.data_set, "buffer" if extra.reason else "parameter", extra.reason)
 
 
 def _add_rest(kept: Remembered, contents: Contents, assigned: Assigned, found: Recorded) -> None:
@@ -133,24 +123,17 @@ def readings_of(
     """How each layer with a linear map is read; with confidence and evidence where no configuration declares it."""
     found: list[Reading] = []
     for leaf in model.leaves():
-        arrays = assigned.variables.get(leaf.path)
-        if arrays:
-            sure, why = reasons.get(leaf.path, ("declared", ""))
-            found += [_reading(path, kind, roles, arrays, leaf, sure, why) for path, kind, roles in _parts(leaf, arrays)]
-    for path in dict.fromkeys(extra.layer for extra in assigned.extras):
-        own = [extra for extra in assigned.extras if extra.layer == path and not extra.reason]
-        roles = {e.role: f"{path or 'weights'}.{e.role}" for e in own if len(e.data_set.shape) > 1}
+        arrays = assigned.variables.get(leaf.path, {})
+        sure, why = reasons.get(leaf.path, ("declared", ""))
+        for path, kind, roles in _parts(leaf, arrays) if arrays else ():
+            names = {torch_role: f"{leaf.path}.{role}" for role, torch_role in roles.items() if role in arrays}
+            shape = next((arrays[role].shape for role in roles if role in arrays), ())
+            found.append(Reading(path, kind, names, shape, sure, reason=why))
+    for path, own in assigned.beside().items():
+        roles = {e.role: f"{path or 'weights'}.{e.role}" for e in own if len(e.data_set.shape) > 1 and not e.reason}
         if roles:
             found.append(Reading(path or "weights", "raw", roles, reason=assigned.misfits.get(path, "")))
     return tuple(found)
-
-
-def _reading(
-    path: str, kind: str, roles: _Roles, arrays: Mapping[str, DataSet], leaf: LayerConfig, sure: Confidence, why: str
-) -> Reading:
-    names = {torch_role: f"{leaf.path}.{role}" for role, torch_role in roles.items() if role in arrays}
-    first = next((arrays[role] for role in roles if role in arrays), None)
-    return Reading(path, kind, names, first.shape if first else (), sure, reason=why)
 
 
 def _parts(leaf: LayerConfig, arrays: Mapping[str, DataSet]) -> Iterator[tuple[str, str, _Roles]]:
@@ -166,7 +149,11 @@ def _parts(leaf: LayerConfig, arrays: Mapping[str, DataSet]) -> Iterator[tuple[s
         kind, roles = _KINDS[layer.class_name]
         yield leaf.path, kind, _spread(roles, arrays)
     else:
-        yield leaf.path, "raw", {role: role for role, array in arrays.items() if prod(array.shape) > max(array.shape, default=1)}
+        yield (
+            leaf.path,
+            "raw",
+            {role: role for role, array in arrays.items() if prod(array.shape) > max(array.shape, default=1)},
+        )
 
 
 def _spread(roles: _Roles, arrays: Mapping[str, DataSet]) -> _Roles:
@@ -177,5 +164,3 @@ def _spread(roles: _Roles, arrays: Mapping[str, DataSet]) -> _Roles:
         if last in roles:
             found[role] = f"{roles[last]}_{prefix}" if prefix else roles[last]
     return found
-
-

@@ -42,7 +42,7 @@ def variables_of(layer: LayerConfig) -> tuple[Variable, ...] | None:
 def _with_bias(*roles: str) -> Callable[[LayerConfig], Iterator[Variable]]:
     def make(layer: LayerConfig) -> Iterator[Variable]:
         yield from map(Variable, roles)
-        if layer.setting("use_bias", True):
+        if layer.flag("use_bias", default=True):
             yield Variable("bias")
 
     return make
@@ -61,7 +61,7 @@ def _recurrent(layer: LayerConfig) -> Iterator[Variable]:
 
 def _cell(layer: LayerConfig) -> Iterator[Variable]:
     yield from (Variable("kernel"), Variable("recurrent_kernel"))
-    if layer.setting("use_bias", True):
+    if layer.flag("use_bias", default=True):
         yield Variable("bias")
 
 
@@ -93,9 +93,9 @@ CELLS = {"LSTMCell": "lstm_cell", "GRUCell": "gru_cell", "SimpleRNNCell": "simpl
 
 def _normalised(*, statistics: bool) -> Callable[[LayerConfig], Iterator[Variable]]:
     def make(layer: LayerConfig) -> Iterator[Variable]:
-        if layer.setting("scale", True):
+        if layer.flag("scale", default=True):
             yield Variable("gamma")
-        if layer.setting("center", True) and not layer.setting("rms_scaling", False):
+        if layer.flag("center", default=True) and not layer.flag("rms_scaling", default=False):
             yield Variable("beta")
         if statistics:
             yield Variable("moving_mean", trained=False)
@@ -109,7 +109,7 @@ def _heads(layer: LayerConfig) -> Iterator[Variable]:
         place = (f"{part}_dense",)
         before = "attention_output" if part == "output" else part
         yield Variable(f"{part}.kernel", place=place, part=before)
-        if layer.setting("use_bias", True):
+        if layer.flag("use_bias", default=True):
             yield Variable(f"{part}.bias", place=place, part=before)
 
 
@@ -155,14 +155,58 @@ def _of(*roles: str) -> Callable[[LayerConfig], Iterator[Variable]]:
     return lambda layer: map(Variable, roles)
 
 
-_WITHOUT = """InputLayer Activation Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout
-GaussianNoise ActivityRegularization Flatten Reshape Permute RepeatVector Concatenate Add Subtract Multiply Average Maximum
-Minimum Dot Masking ReLU LeakyReLU ELU Softmax ThresholdedReLU Rescaling UnitNormalization Identity Lambda
-ZeroPadding1D ZeroPadding2D ZeroPadding3D Cropping1D Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D
-MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D AveragePooling3D
-GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GlobalAveragePooling1D GlobalAveragePooling2D
-GlobalAveragePooling3D Resizing CenterCrop RandomFlip RandomRotation RandomZoom RandomContrast RandomTranslation RandomCrop
-RandomBrightness RandomHeight RandomWidth TFOpLambda SlicingOpLambda TensorFlowOpLayer""".split()
+_OF_AXES = (
+    *("SpatialDropout", "ZeroPadding", "Cropping", "UpSampling"),
+    *(f"{how}Pooling" for how in ("Max", "Average", "GlobalMax", "GlobalAverage")),
+)
+_WITHOUT = (
+    *(
+        "InputLayer",
+        "Activation",
+        "Dropout",
+        "AlphaDropout",
+        "GaussianDropout",
+        "GaussianNoise",
+        "ActivityRegularization",
+        "Flatten",
+        "Reshape",
+        "Permute",
+        "RepeatVector",
+        "Concatenate",
+        "Add",
+        "Subtract",
+        "Multiply",
+        "Average",
+        "Maximum",
+        "Minimum",
+        "Dot",
+        "Masking",
+        "ReLU",
+        "LeakyReLU",
+        "ELU",
+        "Softmax",
+        "ThresholdedReLU",
+        "Rescaling",
+        "UnitNormalization",
+        "Identity",
+        "Lambda",
+        "Resizing",
+        "CenterCrop",
+        "RandomFlip",
+        "RandomRotation",
+        "RandomZoom",
+        "RandomContrast",
+        "RandomTranslation",
+        "RandomCrop",
+        "RandomBrightness",
+        "RandomHeight",
+        "RandomWidth",
+        "TFOpLambda",
+        "SlicingOpLambda",
+        "TensorFlowOpLayer",
+    ),
+    *(f"{name}{axes}D" for axes in (1, 2, 3) for name in _OF_AXES),
+)
 
 _CLASSES: dict[str, Callable[[LayerConfig], Iterator[Variable] | list[Variable] | None]] = {
     **dict.fromkeys(_WITHOUT, _of()),

@@ -36,7 +36,9 @@ def _build_heads(layer: LayerConfig, built: Built) -> None:
 @layer_kind("MultiHeadAttention", "GroupedQueryAttention", "GroupQueryAttention", build=_build_heads)
 def multi_head_attention(given: Given, built: Built, steps: Steps) -> Value | list[Value]:
     """Query, value and, if it is another one, key."""
-    if given.layer.settings.get("attention_axes") not in (None, [1], (1,)) or given.layer.settings.get("flash_attention"):
+    if given.layer.settings.get("attention_axes") not in (None, [1], (1,)) or given.layer.settings.get(
+        "flash_attention"
+    ):
         raise CannotRunError("it attends along several axes, or in a way of its own")
     query, value = given.value, _value(given.argument("value", 0), "value")
     key = given.argument("key", 1)
@@ -48,7 +50,7 @@ def multi_head_attention(given: Given, built: Built, steps: Steps) -> Value | li
         value.mask or key.mask,
     )
     scores = bool(given.argument("return_attention_scores", 5 if given.layer.version == 3 else 3))
-    causal = bool(given.named.get("use_causal_mask", False))
+    causal = bool(given.named.get("use_causal_mask"))
     taken = (query.name, value.name, key.name, *masks)
     found = steps.call(built.path, taken, 2 if scores else 1, causal=causal, scores=scores)
     values = [Value(found[0], query.mask), *map(Value, found[1:])]
@@ -77,8 +79,8 @@ def dot_attention(given: Given, built: Built, steps: Steps) -> Value | list[Valu
     masks = given.named.get("mask")
     if masks is not None:
         raise CannotRunError("masks as an argument are not known")
-    scores = bool(given.named.get("return_attention_scores", False))
-    causal = bool(given.named.get("use_causal_mask", False) or layer.setting("causal", False))
+    scores = bool(given.named.get("return_attention_scores"))
+    causal = bool(given.named.get("use_causal_mask") or layer.flag("causal", default=False))
     taken = (query.name, value.name, key.name, query.mask, value.mask)
     taken = (*taken, built.name("scale") if built.has("scale") else "")
     additive = layer.class_name == "AdditiveAttention"

@@ -48,7 +48,9 @@ def _inner_pads(layer: LayerConfig, size: Sequence[int]) -> tuple[int, ...] | No
     return tuple(e // 2 for e in extent) if padding == "same" and even else None
 
 
-def _module(layer: LayerConfig, size: Sequence[int], channels: tuple[int, int], groups: int, *, bias: bool) -> nn.Module:
+def _module(
+    layer: LayerConfig, size: Sequence[int], channels: tuple[int, int], groups: int, *, bias: bool
+) -> nn.Module:
     axes = len(size)
     return _FORWARD[axes](
         *channels,

@@ -10,13 +10,14 @@ from lmd.sources.keras.building.layouts import Permuted
 from lmd.sources.keras.building.registry import layer_kind
 from lmd.sources.keras.building.steps import Built, CannotRunError, Given, Steps, Value
 from lmd.sources.keras.configuration.layer_config import LayerConfig
+from lmd.sources.loaders import Loader
 
 __all__ = ["dense", "einsum", "embedding"]
 
 
 def _build_dense(layer: LayerConfig, built: Built) -> None:
     inputs, outputs = built.shape("kernel")
-    loaders = {"weight": Permuted(built.stored("kernel"), (1, 0))}
+    loaders: dict[str, Loader] = {"weight": Permuted(built.stored("kernel"), (1, 0))}
     if built.has("bias"):
         loaders["bias"] = built.stored("bias", (outputs,))
     built.add(nn.Linear(inputs, outputs, bias=built.has("bias"), device="meta"), loaders)
@@ -40,7 +41,7 @@ def _equation(layer: LayerConfig) -> tuple[str, str, str]:
 
 
 def _axes(layer: LayerConfig) -> tuple[int, int] | None:
-    """How many axes are summed and made, if the kernel is a matrix from the last of the input to those of the output."""
+    """How many axes are summed and made, if the kernel is a matrix from the last axes to the last axes."""
     x, kernel, y = _equation(layer)
     summed = [axis for axis in kernel if axis not in y]
     made = [axis for axis in kernel if axis in y]
@@ -59,7 +60,7 @@ def _build_einsum(layer: LayerConfig, built: Built) -> None:
     if len(shape) != sum(axes):
         raise CannotRunError(f"its kernel has the shape {shape}, which its equation does not fit")
     inputs, outputs = (_product(part) for part in (shape[: axes[0]], shape[axes[0] :]))
-    loaders = {"weight": Permuted(built.stored("kernel", (inputs, outputs)), (1, 0))}
+    loaders: dict[str, Loader] = {"weight": Permuted(built.stored("kernel", (inputs, outputs)), (1, 0))}
     if built.has("bias"):
         loaders["bias"] = built.stored("bias", (outputs,))
     built.add(nn.Linear(inputs, outputs, bias=built.has("bias"), device="meta"), loaders)
@@ -99,6 +100,6 @@ def embedding(given: Given, built: Built, steps: Steps) -> Value:
     """The vectors of entries; where 0 stands for none, a mask says so."""
     indices = steps.on(Value(given.value.name), given.layer.path, "keras.as_indices")
     mask = ""
-    if given.layer.setting("mask_zero", False):
+    if given.layer.flag("mask_zero", default=False):
         mask = steps.apply(given.layer.path, "keras.is_not", (given.value.name,), value=0.0)
     return Value(steps.through(indices, built.path).name, mask)

@@ -46,18 +46,18 @@ def dot(given: Given, built: Built, steps: Steps) -> Value:
     if not isinstance(axes, list | tuple) or len(axes) != 2 or len(given.values) != 2:
         raise CannotRunError(f"its axes {str(axes)[:60]} are no pair")
     names = [value.name for value in given.values]
-    normalize = bool(layer.setting("normalize", False))
+    normalize = layer.flag("normalize", default=False)
     return Value(steps.apply(layer.path, "keras.dot", names, axes=tuple(axes), normalize=normalize))
 
 
 _PAIRS = {
-    **{name: "Add" for name in ("math.add", "__operators__.add", "add", "ops.Add")},
-    **{name: "Subtract" for name in ("math.subtract", "__operators__.sub", "subtract", "ops.Subtract")},
-    **{name: "Multiply" for name in ("math.multiply", "__operators__.mul", "multiply", "ops.Multiply")},
-    **{name: "Divide" for name in ("math.divide", "math.truediv", "ops.Divide", "ops.TrueDivide")},
-    **{name: "Maximum" for name in ("math.maximum", "ops.Maximum")},
-    **{name: "Minimum" for name in ("math.minimum", "ops.Minimum")},
-    **{name: "Matmul" for name in ("linalg.matmul", "ops.Matmul")},
+    **dict.fromkeys(("math.add", "__operators__.add", "add", "ops.Add"), "Add"),
+    **dict.fromkeys(("math.subtract", "__operators__.sub", "subtract", "ops.Subtract"), "Subtract"),
+    **dict.fromkeys(("math.multiply", "__operators__.mul", "multiply", "ops.Multiply"), "Multiply"),
+    **dict.fromkeys(("math.divide", "math.truediv", "ops.Divide", "ops.TrueDivide"), "Divide"),
+    **dict.fromkeys(("math.maximum", "ops.Maximum"), "Maximum"),
+    **dict.fromkeys(("math.minimum", "ops.Minimum"), "Minimum"),
+    **dict.fromkeys(("linalg.matmul", "ops.Matmul"), "Matmul"),
 }
 _ALONE = {
     **{f"{room}.{name}": name for room in ("nn", "math") for name in ("relu", "relu6", "sigmoid", "tanh", "softplus")},

@@ -1,5 +1,6 @@
 """Normalisations, and slopes of their own."""
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -50,13 +51,15 @@ def batch_normalisation(given: Given, built: Built, steps: Steps) -> Value:
 
 
 def _build_layer(layer: LayerConfig, built: Built) -> None:
-    shape = next(iter(built.arrays.values())).shape if built.arrays else ()
+    shape = list(next(iter(built.arrays.values())).shape) if built.arrays else []
     axes = axes_of(layer)
-    steps = [after - before for before, after in zip(axes, axes[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(axes)]
     if len(axes) != len(shape) or any(step != 1 for step in steps):
-        raise CannotRunError(f"it normalises along the axes {axes} with a gain of shape {shape}; the last ones are known")
+        raise CannotRunError(
+            f"it normalises along the axes {axes} with a gain of shape {shape}; the last ones are known"
+        )
     eps = number(layer, "epsilon", 1e-3)
-    if layer.class_name == "RMSNormalization" or layer.setting("rms_scaling", False):
+    if layer.class_name == "RMSNormalization" or layer.flag("rms_scaling", default=False):
         role = "scale" if built.has("scale") else "gamma"
         scaling = KerasRMSNorm(shape, eps=eps, device="meta")
         scaling.axis = axes[-1]
@@ -64,7 +67,7 @@ def _build_layer(layer: LayerConfig, built: Built) -> None:
         return
     module = KerasLayerNorm(shape, eps=eps, device="meta")
     module.axis = axes[-1]
-    built.add(module, _affine(built, shape))
+    built.add(module, _affine(built, tuple(shape)))
 
 
 @layer_kind("LayerNormalization", "RMSNormalization", build=_build_layer)
@@ -107,7 +110,7 @@ def _build_standardised(layer: LayerConfig, built: Built) -> None:
 @layer_kind("Normalization", build=_build_standardised)
 def standardised(given: Given, built: Built, steps: Steps) -> Value:
     """Minus the mean, over the deviation, both counted before the training or given."""
-    layer, invert = given.layer, bool(given.layer.setting("invert", False))
+    layer, invert = given.layer, given.layer.flag("invert", default=False)
     axis = layer.settings.get("axis")
     if axis not in (-1, [-1], None, []) and len(built.arrays) == 0:
         raise CannotRunError(f"it normalises along the axis {axis}, the last one is known")
@@ -126,7 +129,7 @@ def _list(value: Any) -> list[float]:
         value = value["config"].get("value")
     while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
         value = value[0]
-    found = value if isinstance(value, list) else [value]
+    found: list[Any] = value if isinstance(value, list) else [value]
     if not all(isinstance(n, int | float) for n in found):
         raise CannotRunError("its mean and variance are no list of numbers")
     return [float(n) for n in found]

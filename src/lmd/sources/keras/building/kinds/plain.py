@@ -3,7 +3,7 @@
 from lmd.sources.keras.building.activations import activated
 from lmd.sources.keras.building.registry import layer_kind
 from lmd.sources.keras.building.settings import axes_of, channels_first, number, numbers, pairs
-from lmd.sources.keras.building.steps import CannotRunError, Built, Given, Steps, Value
+from lmd.sources.keras.building.steps import Built, CannotRunError, Given, Steps, Value
 
 __all__ = ["nothing"]
 
@@ -150,7 +150,7 @@ def _global_pool(given: Given, built: Built, steps: Steps) -> Value:
     masked = value.mask if layer.class_name == "GlobalAveragePooling1D" else ""
     settings = {
         "most": "Max" in layer.class_name,
-        "keep": bool(layer.setting("keepdims", False)),
+        "keep": layer.flag("keepdims", default=False),
         "channels_first": channels_first(layer),
     }
     return Value(steps.apply(layer.path, "keras.global_pool", (value.name, masked), **settings))

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from lmd.sources.keras.building.activations import function_of
 from lmd.sources.keras.building.layouts import Constant, Permuted, cudnn_input, flat, gates_in_order, rows
 from lmd.sources.keras.building.modules.recurrent import KerasGRU, KerasLSTM, KerasRNN, Manner
@@ -25,16 +23,16 @@ _MERGES = ("sum", "mul", "concat", "ave")
 
 def _manner(layer: LayerConfig, cell: LayerConfig) -> Manner:
     """Of a layer and its cell, which may be the layer itself."""
-    if layer.setting("time_major", False) or layer.setting("zero_output_for_mask", False):
+    if layer.flag("time_major", default=False) or layer.flag("zero_output_for_mask", default=False):
         raise CannotRunError("its time comes first, or masked steps give zeros, which is not known")
     version = cell.version
     return Manner(
         activation=function_of(cell.setting("activation", "tanh"), version),
         gates=function_of(cell.setting("recurrent_activation", "sigmoid"), version),
-        sequences=bool(layer.setting("return_sequences", False)),
-        states=bool(layer.setting("return_state", False)),
-        backwards=bool(layer.setting("go_backwards", False)),
-        reset_after=bool(cell.setting("reset_after", version == 3 or "CuDNN" in cell.class_name)),
+        sequences=layer.flag("return_sequences", default=False),
+        states=layer.flag("return_state", default=False),
+        backwards=layer.flag("go_backwards", default=False),
+        reset_after=cell.flag("reset_after", default=version == 3 or "CuDNN" in cell.class_name),
     )
 
 
@@ -84,7 +82,7 @@ def _build_one(layer: LayerConfig, built: Built) -> None:
 @layer_kind("LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU", build=_build_one)
 def recurrent(given: Given, built: Built, steps: Steps) -> Value | Sequence[Value]:
     """From the first step to the last, or backwards; states may be given and returned."""
-    module = built.modules[built.path]
+    module: Any = built.modules[built.path]
     return _called(given, built.path, module.manner, steps, carried=module.carried)
 
 
@@ -141,19 +139,27 @@ def cells(given: Given, built: Built, steps: Steps) -> Value | Sequence[Value]:
     """A cell over time; cells on top of each other are layers on top of each other."""
     if not _stacked(given.layer):
         return recurrent(given, built, steps)
-    if len(given.values) > 1 or given.layer.setting("go_backwards", False):
+    if len(given.values) > 1 or given.layer.flag("go_backwards", default=False):
         raise CannotRunError("first states, or time backwards, of several cells are not known")
     value: Any = given.value
     for index in range(len(_cells(given.layer))):
         path = f"{built.path}.{index}"
-        module = built.modules[path]
+        module: Any = built.modules[path]
         value = _called(Given(given.layer, (value,)), path, module.manner, steps, carried=module.carried)
     return value
 
 
 def _directions(layer: LayerConfig) -> tuple[LayerConfig, LayerConfig]:
     forward, backward = layer.inside[0], layer.inside[-1]
-    same = ("activation", "recurrent_activation", "return_sequences", "units", "use_bias", "reset_after", "return_state")
+    same = (
+        "activation",
+        "recurrent_activation",
+        "return_sequences",
+        "units",
+        "use_bias",
+        "reset_after",
+        "return_state",
+    )
     if forward.class_name not in _FORMS or forward.class_name != backward.class_name:
         raise CannotRunError(f"{forward.class_name} and {backward.class_name} in two directions are not known")
     if len(layer.inside) > 1 and any(forward.settings.get(n) != backward.settings.get(n) for n in same):
@@ -182,5 +188,4 @@ def _build_both(layer: LayerConfig, built: Built) -> None:
 def both_directions(given: Given, built: Built, steps: Steps) -> Value | Sequence[Value]:
     """Forward and backward, merged."""
     module: Any = built.modules[built.path]
-    assert isinstance(module, nn.RNNBase)
     return _called(given, built.path, module.manner, steps, carried=2 * module.carried)

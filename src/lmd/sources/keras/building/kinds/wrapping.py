@@ -7,7 +7,7 @@ from lmd.sources.keras.building.registry import kind_of, layer_kind
 from lmd.sources.keras.building.steps import Built, CannotRunError, Given, Steps, Value
 from lmd.sources.keras.configuration.layer_config import LayerConfig
 
-__all__ = ["at_every_step", "as_it_is"]
+__all__ = ["as_it_is", "at_every_step"]
 
 
 def _inner(layer: LayerConfig) -> LayerConfig:

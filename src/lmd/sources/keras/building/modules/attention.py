@@ -1,5 +1,7 @@
 """Multi-head attention whose projections are dense layers of torch."""
 
+from functools import reduce
+
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,14 @@ class KerasAttention(nn.Module):
     """
 
     def __init__(
-        self, sizes: tuple[int, int, int, int], num_heads: int, kv_heads: int, head_dim: int, value_dim: int, *, bias: bool
+        self,
+        sizes: tuple[int, int, int, int],
+        num_heads: int,
+        kv_heads: int,
+        head_dim: int,
+        value_dim: int,
+        *,
+        bias: bool,
     ) -> None:
         super().__init__()
         inputs = (*sizes[:3], num_heads * value_dim)
@@ -33,20 +42,20 @@ class KerasAttention(nn.Module):
         query: Tensor,
         value: Tensor,
         key: Tensor,
-        mask: Tensor | None = None,
-        query_mask: Tensor | None = None,
-        value_mask: Tensor | None = None,
-        *,
+        *masks: Tensor | None,
         causal: bool = False,
         scores: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """``(N, T, features)``; the mean of the values that each query looks at, and the weights if asked for."""
+        """``(N, T, features)``; the mean of the values that each query looks at, and the weights if asked for.
+
+        ``masks`` are those of pairs, of queries and of values.
+        """
         q = self._heads("query", query, self.num_heads)
         k, v = self._heads("key", key, self.kv_heads), self._heads("value", value, self.kv_heads)
         shared = self.num_heads // self.kv_heads
         k, v = k.repeat_interleave(shared, dim=1), v.repeat_interleave(shared, dim=1)
         found = (q / self.head_dim**0.5) @ k.transpose(-1, -2)
-        allowed = self._allowed(found, mask, query_mask, value_mask, causal=causal)
+        allowed = _allowed(found, masks, causal=causal)
         if allowed is not None:
             found = found.masked_fill(~allowed, torch.finfo(found.dtype).min / 2)
         weights = torch.softmax(found, dim=-1)
@@ -57,25 +66,16 @@ class KerasAttention(nn.Module):
     def _heads(self, name: str, x: Tensor, count: int) -> Tensor:
         return self.get_submodule(name)(x).unflatten(-1, (count, -1)).transpose(1, 2)
 
-    def _allowed(
-        self,
-        scores: Tensor,
-        mask: Tensor | None,
-        query_mask: Tensor | None,
-        value_mask: Tensor | None,
-        *,
-        causal: bool,
-    ) -> Tensor | None:
-        parts = []
-        if mask is not None:
-            parts.append(mask.bool() if mask.ndim == 4 else mask.bool().unsqueeze(1))
-        if query_mask is not None:
-            parts.append(query_mask.bool()[:, None, :, None])
-        if value_mask is not None:
-            parts.append(value_mask.bool()[:, None, None, :])
-        if causal:
-            parts.append(torch.ones(scores.shape[-2:], dtype=torch.bool).tril())
-        found = None
-        for part in parts:
-            found = part if found is None else found & part
-        return found
+
+def _allowed(scores: Tensor, masks: tuple[Tensor | None, ...], *, causal: bool) -> Tensor | None:
+    mask, queries, values = masks or (None, None, None)
+    parts = []
+    if mask is not None:
+        parts.append(mask.bool() if mask.ndim == 4 else mask.bool().unsqueeze(1))
+    if queries is not None:
+        parts.append(queries.bool()[:, None, :, None])
+    if values is not None:
+        parts.append(values.bool()[:, None, None, :])
+    if causal:
+        parts.append(torch.ones(scores.shape[-2:], dtype=torch.bool).tril())
+    return reduce(torch.logical_and, parts) if parts else None

@@ -130,7 +130,9 @@ class KerasGRU(_Run, nn.GRU):
         def step(x: Tensor, states: States) -> States:
             (h,) = states
             entering, staying = enter(x), stay(h)
-            r, z = (gate(entering[:, k * size : (k + 1) * size] + staying[:, k * size : (k + 1) * size]) for k in (0, 1))
+            r, z = (
+                gate(entering[:, k * size : (k + 1) * size] + staying[:, k * size : (k + 1) * size]) for k in (0, 1)
+            )
             kept = r * staying[:, 2 * size :] if self.manner.reset_after else (r * h) @ inner.T
             n = act(entering[:, 2 * size :] + kept)
             return (z * h + (1 - z) * n,)
