@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -61,7 +61,8 @@ def _reading(read: Callable[[str], Archive]) -> Iterator[Read]:
 
 @contextmanager
 def _keras() -> Iterator[Read]:
-    with ReaderProcess(CHILD, KERAS_LIMITS) as reader:
+    # the library was seen to hang on damaged attributes: a limit that leaves time for many files
+    with ReaderProcess(CHILD, replace(KERAS_LIMITS, seconds=2.0)) as reader:
         yield lambda path: keras_file.archive_of(str(path), reader)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["CHILD", "LIMITS", "Contents", "DataSet", "contents_of", "refuse_without_library"]
 
 CHILD = "lmd.sources.keras.hdf5.child"
-LIMITS = Limits(seconds=60.0, memory=2 << 30)
+LIMITS = Limits(seconds=30.0, memory=2 << 30)
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "bool": 1} | {
     f"{sign}int{bits}": bits // 8 for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
