@@ -9,7 +9,7 @@ from lmd.sources.keras.hdf5.window import Place
 from lmd.sources.keras.weights.guesses import guessed
 from lmd.sources.open_network import open_network
 from tests.keras_files import write_h5, write_weights
-from tests.sources.keras.cases import draw
+from tests.sources.keras.case import draw
 
 GUESSES = [
     ("it", {"kernel:0": (3, 4), "bias:0": (4,)}, "Dense", "shape"),
@@ -23,7 +23,12 @@ GUESSES = [
     ("it", {"kernel:0": (3, 6), "recurrent_kernel:0": (2, 6), "bias:0": (2, 6)}, "GRU", "shape"),
     ("it", {"kernel:0": (3, 2), "recurrent_kernel:0": (2, 2), "bias:0": (2,)}, "SimpleRNN", "shape"),
     ("it", {"embeddings:0": (9, 3)}, "Embedding", "shape"),
-    ("it", {n: (4,) for n in ("gamma:0", "beta:0", "moving_mean:0", "moving_variance:0")}, "BatchNormalization", "shape"),
+    (
+        "it",
+        dict.fromkeys(("gamma:0", "beta:0", "moving_mean:0", "moving_variance:0"), (4,)),
+        "BatchNormalization",
+        "shape",
+    ),
     ("it", {"gamma:0": (4,), "beta:0": (4,)}, "LayerNormalization", "shape"),
     ("dense", {"0": (3, 4), "1": (4,)}, "Dense", "guess"),
     ("batch_normalization_2", {str(n): (4,) for n in range(4)}, "BatchNormalization", "shape"),

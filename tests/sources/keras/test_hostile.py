@@ -10,7 +10,7 @@ import pytest
 from lmd.sources.errors import UnreadableModelError, UnsafeModelError
 from lmd.sources.keras.keras_file import read
 from tests.keras_files import chained, configured, write_archive, write_h5
-from tests.sources.keras.cases import draw
+from tests.sources.keras.case import draw
 
 KERNEL = draw(3, 4)
 MODEL = chained([configured("Dense", "d", use_bias=False)], shape=(3,))

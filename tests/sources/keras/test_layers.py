@@ -11,7 +11,8 @@ from lmd.sources.keras.weights.by_paths import snake_case
 from lmd.sources.open_network import _graphed
 from lmd.sources.runnable import runnable
 from tests.keras_files import chained, configured, write_archive, write_h5
-from tests.sources.keras.cases import CASES, Case, draw
+from tests.sources.keras.case import Case, draw
+from tests.sources.keras.cases import CASES
 
 TOLERANCE = 1e-5
 """What the product promises; sums of some hundred products of float32 err by less."""

@@ -10,7 +10,7 @@ import lmd
 from lmd.sources.open_network import open_network
 from tests.keras_files import chained, configured, write_archive, write_h5
 from tests.references import keras_layers as by_hand
-from tests.sources.keras.cases import draw
+from tests.sources.keras.case import draw
 
 
 def run(path, *inputs):
