@@ -222,6 +222,47 @@ def test_multi_head_attention(causal, tmp_path):
     assert "heads.query_key.1" in rows
 
 
+@pytest.mark.parametrize("before", ["", "_"])
+def test_multi_head_attention_of_keras_3(before, tmp_path):
+    arrays = [draw(6, 2, 3), draw(2, 3), draw(6, 2, 3), draw(2, 3), draw(6, 2, 4), draw(2, 4), draw(2, 4, 6), draw(6)]
+    places = [f"{before}{part}_dense/vars/{n}" for part in ("query", "key", "value", "output") for n in (0, 1)]
+    entry = called(
+        configured("MultiHeadAttention", "heads", num_heads=2, key_dim=3, value_dim=4),
+        {"args": [tensor("x"), tensor("x")], "kwargs": {}},
+    )
+    config = functional([source("x", 5, 6), {"module": "keras.layers", **entry}], ["x"], ["heads"])
+    stored = {f"layers/multi_head_attention/{p}": array for p, array in zip(places, arrays, strict=True)}
+    path = write_archive(tmp_path / "m.keras", config, stored)
+    x = draw(3, 5, 6)
+    assert close(run(path, x), by_hand.multi_head(*(x.astype(float),) * 3, arrays))
+    statuses = {t.name: t.status for t in lmd.decompose(path).coverage.tensors}
+    assert statuses["heads.query.bias"] == "vector"
+
+
+def test_paths_written_under_windows(tmp_path):
+    config = chained([{"module": "keras.layers", **configured("Dense", "d")}], shape=(3,))
+    arrays = {f"_layer_checkpoint_dependencies\\dense/vars/{n}": array for n, array in enumerate((W, B))}
+    path = write_archive(tmp_path / "m.keras", config, arrays)
+    x = draw(2, 3)
+    assert close(run(path, x), x @ W + B)
+
+
+def test_a_configuration_of_keras_1(tmp_path):
+    layers = [
+        configured("Convolution2D", "c", nb_filter=4, nb_row=2, nb_col=3, border_mode="same", dim_ordering="tf"),
+        configured("Flatten", "f"),
+        configured("Dense", "d", output_dim=2, activation="relu", bias=True),
+    ]
+    layers[0]["config"]["subsample"] = [2, 2]
+    config = {"class_name": "Sequential", "config": chained(layers, shape=(6, 5, 2))["config"]["layers"]}
+    kernel, shift, matrix, bias = draw(2, 3, 2, 4), draw(4), draw(36, 2), draw(2)
+    weights = {"c": [("c_W:0", kernel), ("c_b:0", shift)], "f": [], "d": [("d_W:0", matrix), ("d_b:0", bias)]}
+    path = write_h5(tmp_path / "m.h5", config, weights, version="1.2.2")
+    x = draw(3, 6, 5, 2)
+    inner = by_hand.convolution(x.astype(float), kernel, shift, strides=(2, 2), padding="same")
+    assert close(run(path, x), np.maximum(inner.reshape(3, -1) @ matrix + bias, 0))
+
+
 @pytest.mark.parametrize("additive", [True, False])
 def test_attention_without_projections(additive, tmp_path):
     name = "AdditiveAttention" if additive else "Attention"

@@ -34,6 +34,7 @@ class DataSet:
         dtype: torch's word.
         place: of the HDF5 file.
         offset: of the first byte within the file on disk; None where only the library can read the numbers.
+        stored_as: the path in the file, which Keras wrote with backslashes under Windows.
     """
 
     path: str
@@ -41,6 +42,7 @@ class DataSet:
     dtype: str
     place: Place
     offset: int | None = None
+    stored_as: str = ""
 
     @property
     def name(self) -> str:
@@ -102,13 +104,19 @@ def contents_of(place: Place, reader: ReaderProcess) -> Contents:
         UnsafeModelError: it points at other files.
     """
     told = reader.ask("describe", about=place.file, place=place.as_json())
-    data_sets = {entry["path"]: _data_set(entry, place) for entry in told["data_sets"]}
+    arrays = [_data_set(entry, place) for entry in told["data_sets"]]
+    data_sets = {array.path: array for array in arrays}
     if not data_sets:
         raise UnreadableModelError(
             f"{place.file} is an HDF5 file without arrays of numbers; a trained model holds at least one. Save it "
             "again."
         )
-    groups = {entry["path"]: entry["attributes"] for entry in told["groups"]}
+    groups = {_with_slashes(entry["path"]): entry["attributes"] for entry in told["groups"]}
+    for path in [*groups, *data_sets]:
+        while path := path.rpartition("/")[0]:
+            if path in groups:
+                break
+            groups[path] = {}
     inside: dict[str, list[str]] = {}
     held: dict[str, list[DataSet]] = {}
     for path in filter(None, groups):
@@ -120,14 +128,18 @@ def contents_of(place: Place, reader: ReaderProcess) -> Contents:
 
 
 def _data_set(entry: Mapping[str, Any], place: Place) -> DataSet:
-    shape, offset = tuple(entry["shape"]), entry["offset"]
+    path, shape, offset = _with_slashes(entry["path"]), tuple(entry["shape"]), entry["offset"]
     length = prod(shape) * _BYTES[entry["dtype"]]
     size = os.path.getsize(place.file) if place.length is None else place.length
     if place.unpacked is not None or offset is None:
-        return DataSet(entry["path"], shape, entry["dtype"], place)
+        return DataSet(path, shape, entry["dtype"], place, stored_as=entry["path"])
     if offset + length > size:
         raise UnreadableModelError(
             f"data set {entry['path'][:200]!r} of {place.file} ends at byte {offset + length} of {size}; the "
             f"file is cut short or damaged. Fetch or save it again."
         )
-    return DataSet(entry["path"], shape, entry["dtype"], place, place.start + offset)
+    return DataSet(path, shape, entry["dtype"], place, place.start + offset, entry["path"])
+
+
+def _with_slashes(path: str) -> str:
+    return path.replace("\\", "/")

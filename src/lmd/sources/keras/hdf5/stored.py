@@ -36,7 +36,7 @@ def loader_of(data_set: DataSet, name: str, shape: tuple[int, ...]) -> Loader:
         stride = tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
         return FileTensor(name, data_set.place.file, data_set.offset, dtype, shape, stride)
     other = shape if shape != data_set.shape else None
-    return LibraryTensor(name, data_set.place, data_set.path, dtype, data_set.shape, shape, other)
+    return LibraryTensor(name, data_set.place, data_set.stored_as, dtype, data_set.shape, shape, other)
 
 
 @cache
