@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gguf
+import h5py
 import numpy
 import torch
 from safetensors.torch import save_model
@@ -427,10 +428,23 @@ def as_gguf(module: nn.Module, folder: Path) -> Path:
     return folder / "m.gguf"
 
 
+def as_h5(module: nn.Module, folder: Path) -> Path:
+    """Tensors in HDF5, groups for the parts of their names, in the order of the module."""
+    with h5py.File(folder / "m.h5", "w", track_order=True) as file:
+        for name, tensor in module.state_dict().items():
+            *above, last = name.split(".")
+            group = file
+            for part in above:
+                group = group[part] if part in group else group.create_group(part, track_order=True)
+            group[last] = tensor.numpy()
+    return folder / "m.h5"
+
+
 FORMATS: dict[str, Callable[[nn.Module, Path], Path]] = {
     "safetensors": as_safetensors,
     "Hugging Face folder": as_folder,
     "GGUF": as_gguf,
+    "Keras": as_h5,
     "torch checkpoint": as_zip,
     "torch checkpoint, legacy": as_legacy,
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,8 +11,13 @@ from torch import nn
 from lmd.sources import safetensors_file, torch_checkpoint
 from lmd.sources.archive import Archive
 from lmd.sources.gguf import gguf_file
+from lmd.sources.isolation.reader_process import ReaderProcess
+from lmd.sources.keras import keras_file
+from lmd.sources.keras.hdf5.contents import CHILD
+from lmd.sources.keras.hdf5.contents import LIMITS as KERAS_LIMITS
 from tests.examples import as_legacy, as_safetensors, as_zip
 from tests.fuzz.gguf_seeds import gguf_seeds
+from tests.keras_seeds import keras_seeds
 
 __all__ = ["TARGETS", "Target"]
 
@@ -56,11 +61,19 @@ def _reading(read: Callable[[str], Archive]) -> Iterator[Read]:
     yield lambda path: read(str(path))
 
 
+@contextmanager
+def _keras() -> Iterator[Read]:
+    # the library was seen to hang on damaged attributes: a limit that leaves time for many files
+    with ReaderProcess(CHILD, replace(KERAS_LIMITS, seconds=2.0)) as reader:
+        yield lambda path: keras_file.archive_of(str(path), reader)
+
+
 TARGETS = {
     target.name: target
     for target in (
         Target("safetensors", ".safetensors", _safetensors, lambda: _reading(safetensors_file.read)),
         Target("gguf", ".gguf", gguf_seeds, lambda: _reading(gguf_file.read)),
         Target("torch", ".pt", _torch, lambda: _reading(torch_checkpoint.read)),
+        Target("keras", ".h5", keras_seeds, _keras),
     )
 }

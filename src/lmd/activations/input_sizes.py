@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
@@ -32,6 +33,8 @@ _BARE = (
 _UNTOLD = "it needs the size of the input: data, or --input-shape for a network that can be called"
 _IDLE = "the layer was not called on this input"
 _ODD = "it gave another size than its settings say"
+_LARGEST_TOLD = 1 << 16
+"""Entries of an example whose shape a file tells: operators on larger ones take minutes, and wait to be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,9 @@ def input_sizes(network: Network, data: Tensor | None = None, input_shape: Input
         return seen.found(_failed(fault))
     if network.readings or not (network.runs or _config(network) is not None):
         return seen.found(_BARE)
-    inputs = inputs or _declared_inputs(network)
+    inputs = inputs or _told_input(network) or _declared_inputs(network)
     if inputs is None:
-        return seen.found(_UNTOLD)
+        return seen.found(_untold(network))
     if not network.runs and len(inputs) == 1 and not inputs[0].name:
         # the models of a library that take one input have it under a name
         inputs = (replace(inputs[0], name=getattr(network.skeleton, "main_input_name", "pixel_values")),)
@@ -173,6 +176,26 @@ def _config(network: Network) -> Mapping[str, Any] | None:
         if to_dict is not None:
             return to_dict()
     return None
+
+
+def _told_shape(network: Network) -> tuple[int, ...] | None:
+    """The shape of the one input, without the batch axis, that a file tells along with its graph."""
+    shape = network.facts.get("input_shape")
+    if not network.runs or not isinstance(shape, list | tuple) or not all(isinstance(n, int) and n > 0 for n in shape):
+        return None
+    return tuple(shape)
+
+
+def _told_input(network: Network) -> tuple[Shaped, ...] | None:
+    shape = _told_shape(network)
+    return (Shaped(shape),) if shape is not None and prod(shape) <= _LARGEST_TOLD else None
+
+
+def _untold(network: Network) -> str:
+    shape = _told_shape(network)
+    if shape is None:
+        return _UNTOLD
+    return f"operators on the input that the file tells take minutes: --input-shape {'x'.join(map(str, shape))} asks for them"
 
 
 def _declared_inputs(network: Network) -> tuple[Shaped, ...] | None:

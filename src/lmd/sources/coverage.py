@@ -72,7 +72,8 @@ def _account(
     if name in decomposed:
         part = f"{decomposed[name]:.1%} of it; {reasons.get(name, 'no row takes the rest')}"
         return TensorCoverage(name, shape, record.elements, "decomposed", part if decomposed[name] < 1.0 else "")
-    if len(shape) < 2 or _is_magnitude(name):
+    # biases of several heads, or of two maps, lie in as many rows
+    if len(shape) < 2 or _is_magnitude(name) or name.rpartition(".")[2] == "bias":
         reason = record.reason or reasons.get(name) or _vector_reason(name, shape)
         return TensorCoverage(name, shape, record.elements, "vector", reason)
     if 0 in shape:

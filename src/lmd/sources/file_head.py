@@ -8,7 +8,7 @@ _SIGNATURES = (
     (b"version https://git-lfs", "a Git LFS pointer, not the weights; fetch them with `git lfs pull`"),
     (b"<!DOCTYPE", "a web page; the download went wrong, fetch the file again"),
     (b"<html", "a web page; the download went wrong, fetch the file again"),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras); save the model as safetensors or as a PyTorch state_dict"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, perhaps of Keras under another name; rename it to .h5"),
     (b"GGUF", "a GGUF file; give it the ending .gguf"),
     (b"\x1f\x8b", "a gzip archive; unpack it first"),
     (b"\x93NUMPY", "a NumPy array; save the model as safetensors or as a PyTorch state_dict"),

@@ -13,7 +13,9 @@ from lmd.sources.rules.tensor_roles import with_roles
 
 __all__ = ["read_archive"]
 
-_SUFFIXES = frozenset({".pt", ".pth", ".th", ".ckpt", ".bin", ".safetensors", ".onnx", ".h5", ".hdf5", ".gguf"})
+_SUFFIXES = frozenset(
+    {".pt", ".pth", ".th", ".ckpt", ".bin", ".safetensors", ".onnx", ".h5", ".hdf5", ".keras", ".gguf"}
+)
 """A missing file is no Hub name, though ``folder/model.pt`` looks like one."""
 
 

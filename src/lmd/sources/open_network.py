@@ -122,7 +122,10 @@ def _graphed(path: Path, archive: Archive, skeleton: nn.Module) -> Network:
     names = dict(graph.names) if graph else {}
     facts = {**archive.facts, **({"cannot run": list(graph.unknown)} if graph and graph.unknown else {})}
     archive = replace(archive, facts=facts)
-    return _network(path, archive, skeleton, names=names, runs=graph is not None and graph.runs)
+    # what is declared needs no reading, what was guessed says so
+    guessed = {r.path: r for r in archive.readings or () if r.confidence != "declared"}
+    runs = graph is not None and graph.runs
+    return _network(path, archive, skeleton, names=names, readings=guessed, runs=runs)
 
 
 def _as_declared(record: TensorRecord, tied: Mapping[str, str], buffers: set[str]) -> TensorRecord:

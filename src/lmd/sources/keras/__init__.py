@@ -1,0 +1,1 @@
+"""Keras files: HDF5 and zip archives, read without Keras."""

@@ -1,0 +1,1 @@
+"""Keras layers as torch modules and steps."""

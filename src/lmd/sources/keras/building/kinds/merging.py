@@ -1,0 +1,94 @@
+"""Layers of several values, and operations on values that Keras writes as layers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lmd.sources.keras.building.activations import function_of
+from lmd.sources.keras.building.registry import layer_kind
+from lmd.sources.keras.building.settings import axes_of
+from lmd.sources.keras.building.steps import Built, CannotRunError, Given, Steps, Value
+from lmd.sources.keras.configuration.layer_config import LayerConfig
+
+__all__ = ["concatenate", "dot", "merge"]
+
+
+def _mask(values: Sequence[Value], layer: LayerConfig, steps: Steps) -> str:
+    masks = [value.mask for value in values]
+    if not all(masks):
+        return ""
+    return masks[0] if len(set(masks)) == 1 else steps.apply(layer.path, "keras.together", masks)
+
+
+@layer_kind("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
+def merge(given: Given, built: Built, steps: Steps) -> Value:
+    """Entry by entry."""
+    layer, names = given.layer, [value.name for value in given.values]
+    found = steps.apply(layer.path, "keras.merge", names, how=layer.class_name)
+    return Value(found, _mask(given.values, layer, steps))
+
+
+@layer_kind("Concatenate")
+def concatenate(given: Given, built: Built, steps: Steps) -> Value:
+    """One behind the other."""
+    layer, names = given.layer, [value.name for value in given.values]
+    axis = layer.setting("concat_axis", -1) if "concat_axis" in layer.settings else axes_of(layer)[0]
+    mask = _mask(given.values, layer, steps) if axis == -1 else ""
+    if axis != -1 and any(value.mask for value in given.values):
+        raise CannotRunError("it joins values with masks along another axis than the last")
+    return Value(steps.apply(layer.path, "keras.concatenate", names, axis=axis), mask)
+
+
+@layer_kind("Dot")
+def dot(given: Given, built: Built, steps: Steps) -> Value:
+    """Products of two values along an axis of each."""
+    layer, axes = given.layer, given.layer.settings.get("axes")
+    axes = [axes, axes] if isinstance(axes, int) else axes
+    if not isinstance(axes, list | tuple) or len(axes) != 2 or len(given.values) != 2:
+        raise CannotRunError(f"its axes {str(axes)[:60]} are no pair")
+    names = [value.name for value in given.values]
+    normalize = layer.flag("normalize", default=False)
+    return Value(steps.apply(layer.path, "keras.dot", names, axes=tuple(axes), normalize=normalize))
+
+
+_PAIRS = {
+    **dict.fromkeys(("math.add", "__operators__.add", "add", "ops.Add"), "Add"),
+    **dict.fromkeys(("math.subtract", "__operators__.sub", "subtract", "ops.Subtract"), "Subtract"),
+    **dict.fromkeys(("math.multiply", "__operators__.mul", "multiply", "ops.Multiply"), "Multiply"),
+    **dict.fromkeys(("math.divide", "math.truediv", "ops.Divide", "ops.TrueDivide"), "Divide"),
+    **dict.fromkeys(("math.maximum", "ops.Maximum"), "Maximum"),
+    **dict.fromkeys(("math.minimum", "ops.Minimum"), "Minimum"),
+    **dict.fromkeys(("linalg.matmul", "ops.Matmul"), "Matmul"),
+}
+_ALONE = {
+    **{f"{room}.{name}": name for room in ("nn", "math") for name in ("relu", "relu6", "sigmoid", "tanh", "softplus")},
+    **{f"nn.{name}": name for name in ("selu", "elu", "gelu", "silu", "swish", "softsign")},
+    **{f"ops.{n}": n.lower() for n in ("Relu", "Relu6", "Sigmoid", "Tanh", "Softplus", "Selu", "Silu", "Softsign")},
+    "math.exp": "exponential",
+    "ops.Exp": "exponential",
+}
+
+
+@layer_kind("TFOpLambda", *(name for name in (*_PAIRS, *_ALONE) if name.startswith("ops.")))
+def _operation(given: Given, built: Built, steps: Steps) -> Value:
+    """A plain function of one or two values."""
+    layer = given.layer
+    function = str(layer.settings.get("function")) if layer.class_name == "TFOpLambda" else layer.class_name
+    taken = [*given.values, *given.arguments, *(v for name, v in given.named.items() if name in ("y", "x2", "b"))]
+    if function in _ALONE:
+        chosen = function_of(_ALONE[function], layer.version)
+        return steps.on(given.value, layer.path, "keras.activation", function=chosen)
+    if function not in _PAIRS or len(taken) != 2:
+        raise CannotRunError(f"the operation {function[:60]!r} on {len(taken)} values is not known")
+    return _pair(layer, _PAIRS[function], taken, steps)
+
+
+def _pair(layer: LayerConfig, how: str, taken: Sequence[Any], steps: Steps) -> Value:
+    first, second = taken
+    if not isinstance(first, Value):
+        raise CannotRunError("its first argument is no value of the graph")
+    operation = "keras.pair"
+    if isinstance(second, Value):
+        return Value(steps.apply(layer.path, operation, (first.name, second.name), how=how))
+    if isinstance(second, bool) or not isinstance(second, int | float):
+        raise CannotRunError(f"its second argument {str(second)[:60]} is no number")
+    return Value(steps.apply(layer.path, operation, (first.name,), how=how, constant=float(second)))

@@ -1,0 +1,1 @@
+"""torch's layers, called in Keras's way."""

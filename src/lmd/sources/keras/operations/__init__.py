@@ -1,0 +1,1 @@
+"""What Keras computes without weights, as functions of torch tensors."""
