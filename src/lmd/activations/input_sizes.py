@@ -195,7 +195,8 @@ def _untold(network: Network) -> str:
     shape = _told_shape(network)
     if shape is None:
         return _UNTOLD
-    return f"operators on the input that the file tells take minutes: --input-shape {'x'.join(map(str, shape))} asks for them"
+    asked = "x".join(map(str, shape))
+    return f"operators on the input that the file tells take minutes: --input-shape {asked} asks for them"
 
 
 def _declared_inputs(network: Network) -> tuple[Shaped, ...] | None:
