@@ -74,3 +74,11 @@ def test_a_shape_that_does_not_fit_is_said_once(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     assert shown.count("no operator: the forward pass failed with RuntimeError: mat1 and mat2") == 1
     assert "operator norm" not in shown
+
+
+def test_who_chooses_heads_sees_them_and_how_much_was_not_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    atlas_table(decompose(nn.MultiheadAttention(8, 2), layers="query_key.*"))
+    said = capsys.readouterr().out
+    assert "query_key.1" in said
+    assert "left out by the choice of layers: 2 tensors" in said
+    assert "unsupported: " not in said

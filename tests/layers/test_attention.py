@@ -165,3 +165,17 @@ def test_a_view_of_a_norm_does_not_take_its_row() -> None:
     rows = layers(seeded(LAYOUTS["normalised queries"][0]))
     assert rows["q_norm"].kind == "diagonal"
     assert "q_norm.weight" in rows["query_key.0"].loader.tensors
+
+
+def test_a_person_says_how_many_heads_a_bare_file_has(tmp_path: Path) -> None:
+    model = nn.ModuleDict(
+        {"attn": nn.ModuleDict({n: nn.Linear(8, 8) for n in ("q_proj", "k_proj", "v_proj", "o_proj")})}
+    )
+    save_model(model, str(tmp_path / "m.safetensors"))
+    untold = {row.name for row in walk(open_network(tmp_path / "m.safetensors")).layers}
+    told = {row.name: row for row in walk(open_network(tmp_path / "m.safetensors", kinds={"att*": "heads:2"})).layers}
+    assert set(told) - untold == {
+        f"attn.{circuit}.{head}" for circuit in ("query_key", "value_output") for head in (0, 1)
+    }
+    q, k = model["attn"]["q_proj"].weight.double(), model["attn"]["k_proj"].weight.double()
+    assert torch.allclose(told["attn.query_key.1"].load(), q[4:].T @ k[4:])

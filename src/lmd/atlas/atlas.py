@@ -49,6 +49,11 @@ class Atlas:
     facts: Mapping[str, Any] = field(default_factory=dict)
     complete: bool = True
 
+    def __repr__(self) -> str:
+        """One line: the arrays fill screens."""
+        state = "" if self.complete else ", not complete"
+        return f"Atlas({self.network.get('name')!r}, {len(self.layers)} rows{state})"
+
     def layer(self, name: str) -> LayerRecord:
         """The record of one layer.
 

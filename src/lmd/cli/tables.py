@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lmd.atlas.stored import UNCHOSEN
 from lmd.cli.plain import plain
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def atlas_table(atlas: "Atlas") -> None:
     }
     console.print(Text(plain(coverage_line(atlas.network["name"], document)), style="bold"))
     entries = [record.entry for record in atlas.layers]
-    shown = [entry for entry in entries if entry["view_of"] is None]
+    whole = atlas.provenance.get("options", {}).get("layers", "*") == "*"
+    # whoever chose layers by name sees what was chosen, heads and other parts included
+    shown = [entry for entry in entries if entry["view_of"] is None or not whole]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("layer", overflow="fold")
     table.add_column("kind")
@@ -169,6 +172,10 @@ def _rest(console: Console, tensors: Sequence[tuple[str, str, str]]) -> None:
     words = ", ".join(f"{count} {status}" for status, count in counts.items())
     console.print(Text(f"tensors: {words}"))
     unsupported = [(name, reason) for name, status, reason in tensors if status == "unsupported"]
+    unchosen = [name for name, reason in unsupported if reason == UNCHOSEN]
+    if unchosen:
+        console.print(Text(f"{UNCHOSEN}: {len(unchosen)} tensor{'s' if len(unchosen) > 1 else ''}", "dim"))
+    unsupported = [(name, reason) for name, reason in unsupported if reason != UNCHOSEN]
     for name, reason in unsupported[:20]:
         console.print(Text(plain(f"unsupported: {name}: {reason}"), style="yellow"))
     if len(unsupported) > 20:

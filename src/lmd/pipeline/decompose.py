@@ -20,7 +20,7 @@ from lmd.atlas.atlas import Atlas, layer_file
 from lmd.atlas.folder import read_record, write_tensors
 from lmd.atlas.layer_record import LayerRecord, Stored
 from lmd.atlas.resuming import checked_folder, prepare
-from lmd.atlas.stored import PENDING
+from lmd.atlas.stored import PENDING, UNCHOSEN
 from lmd.engines.local import Engine, Local
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.updates.differences import Unpaired
@@ -254,7 +254,7 @@ def _planned(network: Network, found: Walk, layers: tuple[LayerMatrix, ...]) -> 
 def _left_out(found: Walk, layers: tuple[LayerMatrix, ...]) -> dict[str, str]:
     chosen = {id(layer) for layer in layers}
     others = (layer for layer in found.layers if id(layer) not in chosen)
-    return {name: "left out by the choice of layers" for layer in others for name in layer.loader.tensors}
+    return {name: UNCHOSEN for layer in others for name in layer.loader.tensors}
 
 
 def _saved(folder: Path, tasks: list[LayerTask], engine: Engine) -> Iterator[LayerRecord]:

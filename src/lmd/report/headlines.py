@@ -24,7 +24,7 @@ def lead(document: Mapping[str, Any]) -> str:
         else f"only {percent(accounted)} is accounted for: what is missing below has no reason"
     )
     if coverage.get("decomposed") == 1:
-        return f"All of {count(parameters, 'parameter')} lie inside a decomposed matrix."
+        return f"All {count(parameters, 'parameter')} lie inside a decomposed matrix."
     share = percent(coverage.get("decomposed"))
     return f"{share} of {count(parameters, 'parameter')} lie inside a decomposed matrix; {rest}."
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lmd.report.figures.convolutions import wave_pictures
 from lmd.report.figures.drawing import Layer, figures
 from lmd.report.figures.eigenvalues import eigenvalue_planes
-from lmd.report.figures.heads import head_grids
+from lmd.report.figures.heads import asked, head_grids
 from lmd.report.figures.pictures import pictures
 from lmd.report.figures.projection import clouds
 from lmd.report.numbers import compact
@@ -72,6 +72,7 @@ def payload(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, ND
         "indices": list(indices),
         "figures": {key: figure.said() for key, figure in figures().items()},
         "heads": head_grids(layers),
+        "asked": asked(document.get("provenance", {}).get("options", {})),
         "waves": wave_pictures(rows),
         "planes": eigenvalue_planes(rows),
         "clouds": clouds(enumerate(held)),

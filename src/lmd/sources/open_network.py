@@ -141,6 +141,8 @@ def _by_rules(path: Path, archive: Archive, kinds: Mapping[str, str] | None) -> 
     told = None if kinds else archive.readings
     found = told if told is not None else read_names(archive.records, kinds, ordered="order" not in archive.facts)
     readings = tuple(_with_settings(r, archive) if r.kind == "adapter" else r for r in found)
+    heads = {glob: int(word[6:]) for glob, word in (kinds or {}).items() if word.startswith("heads:")}
+    archive = replace(archive, facts={**archive.facts, "heads": heads}) if heads else archive
     skeleton, table = skeleton_of(readings)
     mark_complex(skeleton, table, {record.name for record in archive.records if record.dtype.startswith("complex")})
     # a raw tensor that the user gave a kind is a module of its own, whose weight has the module's name

@@ -1,4 +1,4 @@
-from lmd.report.figures.heads import head_grids
+from lmd.report.figures.heads import asked, head_grids
 
 
 def row(name: str, kind: str) -> dict[str, str]:
@@ -21,3 +21,10 @@ def test_heads_stand_where_their_rows_are() -> None:
 
 def test_a_module_of_that_name_is_no_head() -> None:
     assert head_grids([row("query_key.0", "dense"), row("x", "query_key")]) == []
+
+
+def test_what_changes_the_circuits_is_said() -> None:
+    assert asked({}) == asked({"distance": 0, "fold_bias": False}) == ""
+    assert asked({"distance": 3, "fold_bias": True, "fold_norm": True}) == (
+        "rotary positions at distance 3, biases and norms folded in"
+    )

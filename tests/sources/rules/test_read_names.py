@@ -94,7 +94,7 @@ def test_the_user_has_the_last_word():
         ({"c": "query"}, "needs tensors named as torch names them"),
         ({"c": "kernel_matrix:2"}, "a number goes with"),
         ({"c": "grouped_kernel_matrix:3"}, "do not divide"),
-        ({"c": "heads:2"}, "fits no module named"),
+        ({"c": "heads:2"}, "fits no module that holds projections"),
         ({"nothing*": "dense"}, "fits no module"),
         ({"c": "dense"}, "kinds for it: kernel_matrix"),
     ],

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
@@ -68,6 +69,7 @@ def settings_of(module: nn.Module, path: str, network: Network) -> Settings:
     """Collect who knows: the module, the configurations on the way up to the root, config.json."""
     declared = path not in network.readings
     own = {name: value for name, value in vars(module).items() if isinstance(value, _PLAIN)} if declared else {}
+    own |= _said(path, network)
     found = [config for owner in _upwards(network.skeleton, path) if (config := vars(owner).get("config")) is not None]
     if (config := vars(module).get("config")) is not None:
         found.insert(0, config)
@@ -76,6 +78,13 @@ def settings_of(module: nn.Module, path: str, network: Network) -> Settings:
         found.extend((*_chosen(file, path), file))
     classes = (type(module).__name__, *(type(child).__name__ for child in module.children()))
     return Settings(path, own, tuple(found), classes, type(module).__module__.partition(".")[0])
+
+
+def _said(path: str, network: Network) -> dict[str, int]:
+    """The number of heads that a person gave a bare file's attention."""
+    heads = network.facts.get("heads")
+    counts = [n for glob, n in heads.items() if fnmatchcase(path, glob)] if isinstance(heads, Mapping) else []
+    return {"num_heads": counts[-1]} if counts else {}
 
 
 def settings_around(module: nn.Module, path: str, inside: str, network: Network) -> Settings:

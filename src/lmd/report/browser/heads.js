@@ -7,13 +7,21 @@ const headCaptions = {
   effective_rank: "how many directions share it, by entropy",
 };
 
-// a place may be long: what all places share at their ends says nothing
+// a place may be long: what all places share says nothing, and where places are alike but for one part, that part says all
 function shortPlaces(places) {
   const split = places.map((place) => place.split("."));
   const same = (at) => split.length > 1 && split.every((parts) => parts.length > 1 && parts.at(at) === split[0].at(at));
   while (same(0)) split.forEach((parts) => parts.shift());
   while (same(-1)) split.forEach((parts) => parts.pop());
-  return split.map((parts) => parts.join(".") || "attention");
+  const everywhere = (part) => split.length > 1 && split.every((parts) => parts.includes(part));
+  const told = split.map((parts) => parts.filter((part) => !everywhere(part)).join("."));
+  const names = new Set(told).size === told.length && !told.includes("") ? told : split.map((parts) => parts.join("."));
+  return names.map((name) => name || "attention");
+}
+
+// the middle of a long name says least
+function cutName(name) {
+  return name.length > 26 ? name.slice(0, 12) + "…" + name.slice(-13) : name;
 }
 
 function headCell(index, k) {
@@ -34,7 +42,7 @@ function drawHeads() {
     hovertemplate: "%{text}<extra></extra>", hoverongaps: false, xgap: 2, ygap: 2, colorscale: ramp(), zmin: -2, zmax: 2,
     colorbar: { tickvals: [-2, -1, 0, 1, 2], ticktext: ["≤ ¼×", "½×", "1×", "2×", "≥ 4×"], title: { text: "against random", side: "right" }, thickness: 10, outlinewidth: 0, tickfont: { size: 11 } },
   };
-  const names = shortPlaces(grid.places).map((name) => plain(name.length > 24 ? "…" + name.slice(-23) : name));
+  const names = shortPlaces(grid.places).map((name) => plain(cutName(name)));
   const x = axis("head", { showgrid: false, tickmode: "linear", tick0: 0, dtick: Math.max(1, Math.ceil(most / 16)) });
   const y = axis("attention layer", { showgrid: false, autorange: "reversed", tickvals: names.map((_, i) => i), ticktext: names });
   const node = byId("heads-plot");
@@ -42,7 +50,7 @@ function drawHeads() {
   Plotly.react(node, [trace], layout(node, { xaxis: x, yaxis: y, plot_bgcolor: color("soft"), hovermode: "closest", showlegend: false, margin: { l: 56, r: 4, t: 8, b: 40 } }), plotOptions);
   node.removeAllListeners("plotly_click");
   node.on("plotly_click", (event) => { const [r, c] = event.points[0].pointIndex; openCard(grid.rows[r][c]); });
-  byId("heads-caption").textContent = `${grid.title}. Each cell is a head; its colour compares ${headCaptions[heads.quantity]} with a product of two random factors of the same shapes and the same Frobenius norm (one seeded draw): orange is more than chance, blue less. A click opens the head.`;
+  byId("heads-caption").textContent = `${grid.title}. Each cell is a head; its colour compares ${headCaptions[heads.quantity]} with a product of two random factors of the same shapes and the same Frobenius norm (one seeded draw): orange is more than chance, blue less. A click opens the head.` + (atlas.asked ? ` Taken with ${atlas.asked}.` : "");
 }
 
 function startHeads() {

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["CIRCUITS", "head_grids"]
+__all__ = ["CIRCUITS", "asked", "head_grids"]
 
 CIRCUITS = {
     "query_key": "Query and key: what a head looks for",
@@ -33,6 +33,14 @@ def head_grids(layers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         {"circuit": circuit, "title": CIRCUITS[circuit], "places": list(places), "rows": [*map(_row, places.values())]}
         for circuit, places in sorted(found.items())
     ]
+
+
+def asked(options: Mapping[str, Any]) -> str:
+    """What of the options changes the circuits, in words; '' if nothing does."""
+    distance = options.get("distance") or 0
+    words = [f"rotary positions at distance {distance}"] if distance else []
+    folded = [word for key, word in (("fold_bias", "biases"), ("fold_norm", "norms")) if options.get(key)]
+    return ", ".join([*words, *([f"{' and '.join(folded)} folded in"] if folded else [])])
 
 
 def _row(heads: Mapping[int, int]) -> list[int | None]:

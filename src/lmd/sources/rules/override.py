@@ -48,7 +48,7 @@ def overridden(
     for glob, word in kinds.items():
         kind, number = _parsed(glob, word)
         if kind == "heads":
-            _set_heads(result, glob, number)
+            _set_heads(result, modules, glob, number)
             continue
         hits = [i for i, m in enumerate(modules) if "weight" in m.shapes and _fits(glob, m.path, m.roles["weight"])]
         raw = [(i, role) for i, m in enumerate(modules) if "weight" not in m.shapes for role in _raw(m, glob)]
@@ -80,10 +80,15 @@ def _fits(glob: str, *names: str) -> bool:
     return any(fnmatchcase(name, glob) for name in names)
 
 
-def _set_heads(readings: list[Reading | None], glob: str, heads: int) -> None:
+def _set_heads(readings: list[Reading | None], modules: Sequence[Module], glob: str, heads: int) -> None:
     hits = [i for i, r in enumerate(readings) if r is not None and r.kind == "query" and _fits(glob, r.path)]
-    if not hits:
-        raise ValueError(f"--kind {glob}=heads:{heads} fits no module named as torch.nn.MultiheadAttention.")
+    around = {m.path.rpartition(".")[0] for m in modules}
+    # projections by other names: the layers learn of the number when they look for heads
+    if not hits and not any(_fits(glob, path) for path in around):
+        raise ValueError(
+            f"--kind {glob}=heads:{heads} fits no module that holds projections; paths look like "
+            f"{', '.join(sorted(around)[:5])}."
+        )
     for i in hits:
         reading = readings[i]
         assert reading is not None, "hits are readings"
