@@ -11,8 +11,8 @@ from lmd.sources.errors import UnreadableModelError
 
 __all__ = ["Format", "format_of", "source"]
 
-_OWN = ("safetensors_file", "hugging_face", "torch_checkpoint")
-"""In the order they are asked: the first two need no torch to look at a header."""
+_OWN = ("safetensors_file", "hugging_face", "onnx.onnx_file", "torch_checkpoint")
+"""In the order they are asked: the first three need no torch to look at a header."""
 
 
 @dataclass(frozen=True, slots=True)
