@@ -106,13 +106,14 @@ class Wire:
             raise self.broken(f"a number that does not end at byte {end}")
         starts = numpy.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
         values = numpy.zeros(len(ends), numpy.uint64)
-        for step in range(_LONGEST_VARINT):
+        longest = int((ends - starts).max(initial=-1)) + 1
+        if longest > _LONGEST_VARINT:
+            raise self.broken(f"a number of more than {_LONGEST_VARINT} bytes before byte {end}")
+        for step in range(longest):
             there = starts + step <= ends
-            if not there.any():
-                return values.view(numpy.int64)
             part = raw[starts[there] + step].astype(numpy.uint64) & numpy.uint64(0x7F)
             values[there] |= part << numpy.uint64(7 * step)
-        raise self.broken(f"a number of more than {_LONGEST_VARINT} bytes before byte {end}")
+        return values.view(numpy.int64)
 
 
 @dataclass(slots=True)

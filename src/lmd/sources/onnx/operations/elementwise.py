@@ -65,10 +65,17 @@ def _shaped(a: Tensor, b: Tensor, axis: int | None) -> Tensor:
     return b.reshape(*b.shape, *[1] * (a.ndim - start - b.ndim))
 
 
+_WIDE = frozenset((torch.uint16, torch.uint32, torch.uint64))
+"""Types that torch stores and does not compute with."""
+
+
 def _binary(name: str, function: Callable[[Tensor, Tensor], Tensor]) -> None:
     def apply(a: Tensor, b: Tensor, *, axis: int | None = None, broadcast: int = 0) -> Tensor:
         a, b = together(a, b)
-        return function(a, _shaped(a, b, axis))
+        if a.dtype not in _WIDE:
+            return function(a, _shaped(a, b, axis))
+        made = function(a.to(torch.int64), _shaped(a, b, axis).to(torch.int64))
+        return made if made.dtype is torch.bool else made.to(a.dtype)
 
     operation(f"onnx.{name}")(apply)
 
@@ -116,7 +123,9 @@ def bit_shift(a: Tensor, b: Tensor, *, direction: str) -> Tensor:
 
 def _several(name: str, function: Callable[[Tensor, Tensor], Tensor]) -> None:
     def apply(*tensors: Tensor) -> Tensor:
-        return reduce(function, together(*tensors))
+        dtype = tensors[0].dtype
+        given = [t.to(torch.int64) for t in tensors] if dtype in _WIDE else tensors
+        return reduce(function, together(*given)).to(dtype)
 
     operation(f"onnx.{name}")(apply)
 

@@ -30,7 +30,8 @@ def shape(x: Tensor, *, start: int = 0, end: int | None = None) -> Tensor:
 def reshape(x: Tensor, wanted: Tensor | None = None, *, shape: Sequence[int] = (), allowzero: int = 0) -> Tensor:
     """Another shape: 0 keeps a length, -1 takes what is left."""
     found = whole(wanted, shape)
-    return x.reshape(found if allowzero else [x.shape[axis] if n == 0 else n for axis, n in enumerate(found)])
+    kept = found if allowzero else [x.shape[axis] if n == 0 else n for axis, n in enumerate(found)]
+    return x.reshape(tuple(kept))
 
 
 @operation("onnx.Flatten")
@@ -292,12 +293,12 @@ def depth_to_space(x: Tensor, *, blocksize: int, mode: str = "DCR") -> Tensor:
 
 
 @operation("onnx.SpaceToDepth")
-def space_to_depth(x: Tensor, *, blocksize: int) -> Tensor:
+def space_to_depth(x: Tensor, *, blocksize: int, mode: str = "DCR") -> Tensor:
     """Blocks of the picture gathered in channels."""
     n, c, h, w = x.shape
     b = blocksize
-    parts = x.reshape(n, c, h // b, b, w // b, b).permute(0, 3, 5, 1, 2, 4)
-    return parts.reshape(n, c * b * b, h // b, w // b)
+    order = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
+    return x.reshape(n, c, h // b, b, w // b, b).permute(*order).reshape(n, c * b * b, h // b, w // b)
 
 
 @operation("onnx.ReverseSequence")

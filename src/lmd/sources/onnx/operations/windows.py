@@ -116,7 +116,7 @@ def crop_transposed(
         wanted = size[place - len(strides)] if size else x.shape[axis] * stride
         if size or auto in ("SAME_UPPER", "SAME_LOWER"):
             total = length - wanted
-            before = total - total // 2 if auto == "SAME_LOWER" else total // 2
+            before = total // 2 if auto == "SAME_UPPER" else total - total // 2
             behind = total - before
         kept = length - before - behind
         missing = before + kept - whole.shape[axis]

@@ -17,7 +17,7 @@ _OF_TENSORFLOW = re.compile(
     r"|Rsqrt|batchnorm|resource)(_\d+)?(__\d+)?"
 )
 _CALLS = re.compile(r"(Stateful)?PartitionedCall(_\d+)?")
-_GENERIC = re.compile(r"onnx::.*|const_fold_opt.*|\d+|.*_output_\d+|[a-z]?_?\d+|val_\d+|.*initializer.*|", re.IGNORECASE)
+_GENERIC = re.compile(r"onnx::.*|const_fold_opt.*|\d+|.*_output_\d+|_?\d+|val_\d+|.*initializer.*|", re.IGNORECASE)
 
 
 def dotted(name: str) -> str:

@@ -108,8 +108,7 @@ class _Planner:
     def _add(self, node: Node, found: Found | None) -> None:
         path = self._path(node, found) if found else ""
         if found is None or not found.inputs:
-            operation = operation_of(node, self.view.opsets)
-            self.steps.append(Step(node.called, operation, node.inputs, node.outputs, node.attributes))
+            self.steps.append(_operation(node, self.view))
             return
         for around in found.before:
             self.steps.append(_around(node, around))
@@ -150,8 +149,14 @@ class _Planner:
                 if isinstance(constant, Leaf):
                     taken[one] = constant.constant
                 elif node is not None:
-                    operation = operation_of(node, self.view.opsets)
-                    yield Step(node.called, operation, node.inputs, node.outputs, node.attributes)
+                    yield _operation(node, self.view)
+
+
+def _operation(node: Node, view: View) -> Step:
+    settings = node.attributes
+    if node.op == "Split" and not node.domain and len(node.inputs) < 2 and not {"split", "num_outputs"} & set(settings):
+        settings = {**settings, "num_outputs": len(node.outputs)}
+    return Step(node.called, operation_of(node, view.opsets), node.inputs, node.outputs, settings)
 
 
 def _around(node: Node, given: tuple[str, tuple[str, ...], tuple[str, ...], Mapping[str, object]]) -> Step:
