@@ -19,7 +19,7 @@ class GraphModule(nn.Module):
         graph: its steps.
         layers: path to module, on the meta device; the paths may be dotted.
         parameters: names of values that are weights of no layer, to the dotted name and the parameter itself; tensors
-            that are no parameters become buffers.
+            that are no parameters become buffers, and a layer's own stays where it is.
 
     Attributes:
         names: path of a child to the path it was given, where torch refused that.
@@ -62,7 +62,7 @@ class GraphModule(nn.Module):
             self._places[path] = placed
             owner = self.get_submodule(placed)
         last = last or "_"
-        while hasattr(owner, last):
+        while hasattr(owner, last) and getattr(owner, last) is not tensor:
             last += "_"
         if isinstance(tensor, nn.Parameter):
             owner.register_parameter(last, tensor)

@@ -160,6 +160,10 @@ def _recurrent(weight: Expression, options: dict[str, Any], settings: Mapping[st
     return layer
 
 
+def _attention(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
+    return nn.MultiheadAttention(weight.shape[1], settings["heads"], bias=bias, **options)
+
+
 _BUILDERS: dict[str, Callable[[Expression, dict[str, Any], Mapping[str, Any], bool], nn.Module]] = {
     "dense": _dense,
     "conv": _conv,
@@ -173,6 +177,7 @@ _BUILDERS: dict[str, Callable[[Expression, dict[str, Any], Mapping[str, Any], bo
     "scale": _scale,
     "prelu": _prelu,
     "recurrent": _recurrent,
+    "attention": _attention,
 }
 
 
@@ -180,7 +185,7 @@ def _module(layer: Layer) -> nn.Module:
     found = layer.found
     weight = next(iter(found.roles.values()))
     options = {"device": "meta", "dtype": getattr(torch, weight.dtype)}
-    return _BUILDERS[found.kind](weight, options, found.settings, "bias" in found.roles or "B" in found.roles)
+    return _BUILDERS[found.kind](weight, options, found.settings, not {"bias", "B", "in_proj_bias"}.isdisjoint(found.roles))
 
 
 def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
@@ -196,15 +201,22 @@ def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
             own = _recurrent_loaders(layer, own)
         loaders.update((f"{layer.path}.{role}", loader) for role, loader in own.items())
     inline, held, unknown = _values(plan, naming, by_leaf)
+    for path, module in layers.items():
+        if isinstance(module, nn.MultiheadAttention):
+            own = module.named_parameters(recurse=False)
+            held.update((f"{path}.{name}", (f"{path}.{name}", parameter)) for name, parameter in own)
     steps = tuple(replace(step, attributes=dict(_plain(step.attributes))) for step in plan.steps)
     module = GraphModule(Graph(steps, plan.inputs, plan.outputs, inline, unknown), layers, held)
     for value, name in module.held.items():
         path, _, last = name.rpartition(".")
-        loaders[f"{module.names.get(path, path)}.{last}".lstrip(".")] = by_leaf[_constant_of(value, plan, naming)]
+        known = f"{module.names.get(path, path)}.{last}".lstrip(".")
+        # weights that a layer holds for an operation have their loader
+        if known not in loaders:
+            loaders[known] = by_leaf[_constant_of(value, plan)]
     return module, loaders
 
 
-def _constant_of(value: str, plan: Plan, naming: Naming) -> str:
+def _constant_of(value: str, plan: Plan) -> str:
     return plan.taken[value].name if value in plan.taken else value
 
 

@@ -82,6 +82,11 @@ def _described(value: Value) -> dict[str, object]:
     return {"name": value.name, "dtype": value.dtype, "shape": None if value.shape is None else list(value.shape)}
 
 
+def _shortest(number: float) -> float:
+    """The decimal number that was meant: 1e-05, which single precision holds as 9.99999974737875e-06."""
+    return float(str(numpy.float32(number)))
+
+
 @dataclass(slots=True)
 class _Reader:
     """Graphs inside graphs, whose constants keep names of their own.
@@ -164,7 +169,7 @@ class _Reader:
 
     def _setting(self, message: Message, kind: int, name: str, depth: int) -> Any:
         readers: dict[int, Any] = {
-            _NUMBER: lambda: (message.floats(_NUMBER) or [0.0])[-1],
+            _NUMBER: lambda: _shortest((message.floats(_NUMBER) or [0.0])[-1]),
             _INTEGER: lambda: message.number(_INTEGER),
             _TEXT: lambda: message.text(_TEXT),
             _TENSOR: lambda: self.tensors.constant(message.message(_TENSOR)),

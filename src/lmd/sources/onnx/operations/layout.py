@@ -198,7 +198,7 @@ def gather(x: Tensor, places: Tensor, *, axis: int = 0) -> Tensor:
     chosen = _natural(places, x.shape[along])
     x, chosen = together(x, chosen)
     taken = x.index_select(along, chosen.reshape(-1))
-    return taken.reshape(*x.shape[:along], *places.shape, *x.shape[along + 1 :])
+    return taken.reshape((*x.shape[:along], *places.shape, *x.shape[along + 1 :]))
 
 
 def _natural(places: Tensor, length: int) -> Tensor:
@@ -222,13 +222,13 @@ def gather_elements(x: Tensor, places: Tensor, *, axis: int = 0) -> Tensor:
 def gather_nd(x: Tensor, places: Tensor, *, batch_dims: int = 0) -> Tensor:
     """Entries, or parts, by their numbers along several axes."""
     batch = prod(x.shape[:batch_dims])
-    rows = x.reshape(batch, *x.shape[batch_dims:])
+    rows = x.reshape((batch, *x.shape[batch_dims:]))
     width = places.shape[-1]
     chosen = places.reshape(batch, -1, width)
     index = [_natural(chosen[..., i], rows.shape[i + 1]) for i in range(width)]
     first = torch.arange(batch, device=places.device)[:, None].expand(chosen.shape[:2])
     taken = rows[(first, *index)]
-    return taken.reshape(*places.shape[:-1], *x.shape[batch_dims + width :])
+    return taken.reshape((*places.shape[:-1], *x.shape[batch_dims + width :]))
 
 
 _WAYS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}

@@ -18,6 +18,12 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     return torch.matmul(*together(a, b))
 
 
+@operation("onnx.Affine")
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``W x + b``, with the weights of a layer."""
+    return functional.linear(x, weight, bias)
+
+
 @operation("onnx.Gemm")
 def gemm(
     a: Tensor,

@@ -47,8 +47,8 @@ def _module_of(name: str) -> str:
 def _scope_of(node: str) -> str:
     """The path in the name of a node; '' if it tells none.
 
-    >>> _scope_of("/enc/layer.0/attn/MatMul"), _scope_of("Conv_0")
-    ('enc.layer.0.attn', '')
+    >>> _scope_of("/enc/layer.0/attn/MatMul"), _scope_of("/3/down/down.0/Conv"), _scope_of("Conv_0")
+    ('enc.layer.0.attn', '3.down.0', '')
     >>> _scope_of("model/relu/Relu;model/conv2d_4/BiasAdd;model/conv2d_2/Conv2D;model/conv2d_4/Conv2D1")
     'model.conv2d_4'
     """
@@ -59,6 +59,8 @@ def _scope_of(node: str) -> str:
     if len(parts) < 2:
         return ""
     parts.pop()
+    # torch writes the name of a sequence, then those of its children with its name in front
+    parts = [part for part, inner in zip(parts, [*parts[1:], ""], strict=True) if not inner.startswith(f"{part}.")]
     while len(parts) > 1 and _OF_TENSORFLOW.fullmatch(parts[-1]):
         parts.pop()
     return dotted("/".join(parts))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from lmd.sources.graph.step import Step
 from lmd.sources.onnx.file.model import Constant, GraphProto, Model, Node
 from lmd.sources.onnx.finders import dense, kernels, norms, quantised, recurrent, tables
+from lmd.sources.onnx.plan.attention import attention_of, with_attention
 from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves
 from lmd.sources.onnx.plan.flattened import flattened
 from lmd.sources.onnx.plan.naming import candidates
@@ -88,10 +89,12 @@ class _Planner:
                 found = self._found(node)
                 absorbed.update(map(id, found.absorbed if found else ()))
                 self._add(node, found)
+        self._join_attention()
         outputs = tuple(value.name for value in self.graph.outputs)
         needed = _needed(self.steps, outputs)
         taken: dict[str, Constant] = {}
-        steps = (*self._computed([*(v for step in needed for v in step.inputs), *outputs], taken), *needed)
+        wanted = [*(value for step in needed for value in step.inputs), *outputs]
+        steps = (*self._computed(wanted, taken), *needed)
         return Plan(tuple(self.layers.values()), steps, taken, tuple(v.name for v in self.graph.inputs), outputs)
 
     def _found(self, node: Node) -> Found | None:
@@ -115,6 +118,17 @@ class _Planner:
         self.steps.append(Step(node.called, "", found.inputs, found.outputs, module=path))
         for around in found.after:
             self.steps.append(_around(node, around))
+
+    def _join_attention(self) -> None:
+        """Put torch's attention layer in the places of its projections."""
+        layers = {path: layer.found for path, layer in self.layers.items()}
+        for place, step in enumerate(self.steps):
+            found = attention_of(step.module, layers, step, self.view) if step.module else None
+            if found is None:
+                continue
+            path = step.module.rpartition(".")[0]
+            self.layers[step.module] = Layer(path, found)
+            self.steps[place] = with_attention(step, path, found)
 
     def _path(self, node: Node, found: Found) -> str:
         """The path of the layer; that of a layer met before if it is the same one, called again."""

@@ -1,7 +1,7 @@
 """Every tensor of the file as a record, under the name of the layer it belongs to. Needs no torch."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from lmd.sources.onnx.file.model import Constant, GraphProto
@@ -11,6 +11,7 @@ from lmd.sources.onnx.plan.flattened import all_constants
 from lmd.sources.onnx.plan.naming import dotted
 from lmd.sources.onnx.plan.plan import Layer, Plan
 from lmd.sources.reading import Reading, Role, TensorRecord
+from lmd.sources.rules.tensor_roles import with_roles
 
 __all__ = ["Naming", "named", "readings_of", "steps_of_codes"]
 
@@ -20,6 +21,7 @@ _KINDS = {
     "conv_transposed": "transposed_kernel_matrix",
     "embedding": "embedding",
     "recurrent": "gate",
+    "attention": "query",
 }
 """Of a module to the word for its matrix; the others are diagonal."""
 _STATISTICS = frozenset(("running_mean", "running_var"))
@@ -47,89 +49,103 @@ class Naming:
 def named(graph: GraphProto, plan: Plan) -> Naming:
     """Name every tensor: those of layers by path and role, the others as in the file."""
     inside = {constant.name: where for constant, where in all_constants(graph)}
-    constants = {constant.name: constant for constant, _ in all_constants(graph)}
-    naming = Naming(constants=constants)
-    chosen: dict[str, tuple[str, Role, str]] = {}
-    tied: dict[str, list[TensorRecord]] = {}
+    naming = Naming(constants={constant.name: constant for constant, _ in all_constants(graph)})
+    claims = _Claims()
     for layer in plan.layers:
         for role, expression in layer.found.roles.items():
-            _claim(layer, role, expression, chosen, tied)
-    taken = {name for name, _, _ in chosen.values()}
-    for name, constant in constants.items():
-        if name not in chosen:
-            role, reason = _of_no_layer(constant, inside[name])
-            chosen[name] = (_free(dotted(name) or "tensor", taken), role, reason)
-            if role == "parameter" and not reason:
-                naming.raw[name] = chosen[name][0]
-        record_name, role, reason = chosen[name]
-        file_name = name if name != record_name else ""
-        record = TensorRecord(record_name, constant.shape, constant.dtype, role, reason or constant.reason, file_name)
-        naming.names[name] = record_name
-        naming.records += [record, *tied.get(name, ())]
+            claims.claim(layer, role, expression)
+    records: list[TensorRecord] = []
+    for name, constant in naming.constants.items():
+        record = claims.chosen.get(name) or claims.record(constant, dotted(name) or "tensor")
+        naming.names[name] = record.name
+        records += [record, *claims.tied.get(name, ())]
+    for record in with_roles(records):
+        file_name = record.file_name or record.name
+        if record.role == "parameter" and not record.reason and file_name not in claims.chosen:
+            settled = _of_no_layer(record, naming.constants[file_name], inside[file_name])
+            if settled.role == "parameter" and not settled.reason:
+                naming.raw[file_name] = record.name
+            naming.records.append(settled)
+        else:
+            naming.records.append(record)
     return naming
 
 
-def _claim(
-    layer: Layer,
-    role: str,
-    expression: Expression,
-    chosen: dict[str, tuple[str, Role, str]],
-    tied: dict[str, list[TensorRecord]],
-) -> None:
-    main, name = main_leaf(expression), f"{layer.path}.{role}"
-    if main is None:
-        return
-    codes = step_of(expression) is not None
-    for index, constant in enumerate(sorted(leaves(expression), key=lambda c: c is not main)):
-        if constant.name in chosen:
-            first = chosen[constant.name]
-            if constant is main and first[1] == "parameter":
-                reason = f"same tensor as {first[0]}"
-                tied.setdefault(constant.name, []).append(
-                    TensorRecord(name, constant.shape, constant.dtype, "tied", reason, tied_to=first[0])
-                )
-            continue
-        if constant is main:
-            chosen[constant.name] = (name, *_role(layer, role))
-        elif codes or constant.dtype not in _REAL:
-            chosen[constant.name] = (f"{name}_{index}", "buffer", "scale or zero point of a quantised weight")
-        elif constant.elements == 1:
-            chosen[constant.name] = (f"{name}_{index}", "buffer", f"a number that {name} is computed with")
-        else:
-            chosen[constant.name] = (_free(dotted(constant.name), {n for n, _, _ in chosen.values()}), "parameter", "")
+@dataclass(slots=True)
+class _Claims:
+    """What layers say of tensors, the first layer first.
+
+    Attributes:
+        chosen: name in the file to the record.
+        tied: name in the file to the records of its further uses.
+        taken: names of records so far.
+    """
+
+    chosen: dict[str, TensorRecord] = field(default_factory=dict)
+    tied: dict[str, list[TensorRecord]] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+
+    def record(self, constant: Constant, name: str, role: Role = "parameter", reason: str = "") -> TensorRecord:
+        """A record under a name that no other has."""
+        free, number = name, 2
+        while free in self.taken:
+            free, number = f"{name}_{number}", number + 1
+        self.taken.add(free)
+        file_name = constant.name if constant.name != free else ""
+        return TensorRecord(free, constant.shape, constant.dtype, role, reason or constant.reason, file_name)
+
+    def claim(self, layer: Layer, role: str, expression: Expression) -> None:
+        """Name the tensors of one parameter of a layer."""
+        main, path = main_leaf(expression), f"{layer.path}.{role}"
+        if main is None:
+            return
+        codes = step_of(expression) is not None
+        for constant in leaves(expression):
+            first = self.chosen.get(constant.name)
+            if first is not None:
+                if constant is main and first.role == "parameter" and path != first.name:
+                    reason = f"same tensor as {first.name}"
+                    twin = TensorRecord(path, constant.shape, constant.dtype, "tied", reason, tied_to=first.name)
+                    self.tied.setdefault(constant.name, []).append(twin)
+                continue
+            own = dotted(constant.name)
+            kept = own.startswith(f"{layer.path}.")
+            if constant is main:
+                record = self.record(constant, own if kept else path, *_role(layer, role))
+                # the numbers are known, whatever they are stored as
+                record = replace(record, logical=constant.elements if codes else 0)
+            else:
+                name = own if kept else f"{path}_{dotted(constant.name).rpartition('.')[2]}"
+                record = self.record(constant, name, *_beside(constant, path, codes=codes))
+            self.chosen[constant.name] = record
+
+
+def _beside(constant: Constant, path: str, *, codes: bool) -> tuple[Role, str]:
+    """Role and reason of a tensor that a weight is computed with."""
+    if codes or constant.dtype not in _REAL:
+        return "buffer", "scale or zero point of a quantised weight" if codes else f"settings that {path} is made with"
+    return ("buffer", f"a number that {path} is computed with") if constant.elements == 1 else ("parameter", "")
 
 
 def _role(layer: Layer, role: str) -> tuple[Role, str]:
     if role in _STATISTICS:
         return "buffer", "kept by the module, not trained"
-    if role == "B" or (role == "bias" and layer.found.kind == "scale"):
-        return "parameter", _A_BIAS
-    return "parameter", ""
+    return ("parameter", _A_BIAS) if role in ("B", "bias", "in_proj_bias") else ("parameter", "")
 
 
-def _of_no_layer(constant: Constant, inside: str) -> tuple[Role, str]:
-    """Role and reason of a tensor that belongs to no layer."""
-    if constant.reason:
-        role: Role = "buffer" if constant.dtype == "string" else "parameter"
-        return role, constant.reason
+def _of_no_layer(record: TensorRecord, constant: Constant, inside: str) -> TensorRecord:
+    """The record of a tensor that belongs to no layer, with its role and its reason."""
+    if constant.dtype.startswith(("complex", "float8")):
+        return replace(record, reason=f"{constant.dtype}: no layer kind takes such numbers")
     if constant.dtype not in _REAL:
-        complex_or_code = constant.dtype.startswith(("complex", "float"))
-        reason = f"{constant.dtype} numbers of an operation: no trained weight" if not complex_or_code else ""
-        return ("parameter", f"{constant.dtype}: no layer kind takes such numbers") if not reason else ("buffer", reason)
+        return replace(record, role="buffer", reason=f"{constant.dtype} numbers of an operation: no trained weight")
     if constant.elements <= 1:
-        return "buffer", "a single number that an operation takes"
-    if sum(n > 1 for n in constant.shape) < 2 and len(constant.shape) < 2:
+        return replace(record, role="buffer", reason="a single number that an operation takes")
+    if len(constant.shape) < 2:
         where = f" inside {inside}" if inside else ""
-        return "parameter", f"a vector that an operation{where} takes, not as a gain of channels: no linear map"
-    return "parameter", ""
-
-
-def _free(name: str, taken: set[str]) -> str:
-    free, number = name, 2
-    while free in taken:
-        free, number = f"{name}_{number}", number + 1
-    taken.add(free)
-    return free
+        reason = f"a vector that an operation{where} takes, not as a gain of channels: no linear map"
+        return replace(record, reason=reason)
+    return record
 
 
 def readings_of(plan: Plan, naming: Naming) -> Iterator[Reading]:
