@@ -14,6 +14,7 @@ from lmd.testing import Example
 from tests import attention_examples
 from tests.convolutions import convolution_examples
 from tests.kind_examples import MORE_KINDS
+from tests.onnx_files import as_onnx
 from tests.seeds import data, linear_part, seeded
 
 Matrices = dict[str, Tensor]
@@ -401,6 +402,7 @@ def as_legacy(module: nn.Module, folder: Path) -> Path:
 FORMATS: dict[str, Callable[[nn.Module, Path], Path]] = {
     "safetensors": as_safetensors,
     "Hugging Face folder": as_folder,
+    "ONNX": as_onnx,
     "torch checkpoint": as_zip,
     "torch checkpoint, legacy": as_legacy,
 }

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-__all__ = ["Writer", "as_onnx", "save"]
+__all__ = ["Writer", "as_onnx", "save", "small_models"]
 
 _GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
 """Places of ONNX's gates in torch's order."""
@@ -160,3 +160,57 @@ def as_onnx(module: nn.Module, folder: Path) -> Path:
     writer = Writer()
     list(_modules(module, "", writer.write))
     return save(writer.nodes, writer.constants, folder)
+
+
+def small_models(folder: Path) -> list[Path]:
+    """Small files of different kinds: constants in nodes and typed fields, branches, functions, whole numbers."""
+    draw = numpy.random.default_rng(0)
+    W, codes = draw.normal(size=(4, 3)).astype("float32"), draw.integers(-9, 9, (3, 2)).astype("int8")
+    half = helper.make_tensor("half", TensorProto.FLOAT16, [3], [0.5, 1.0, -2.0])
+    branches = [
+        helper.make_graph(
+            [helper.make_node("Add", ["m", name], [f"{name}_made"])],
+            name,
+            [],
+            [helper.make_tensor_value_info(f"{name}_made", TensorProto.FLOAT, None)],
+            [numpy_helper.from_array(W[:, 0] * k, name)],
+        )
+        for k, name in enumerate(("yes", "no"))
+    ]
+    nodes = [
+        helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(W.T.copy())),
+        helper.make_node("Cast", ["half"], ["gain"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["x", "gain"], ["g"]),
+        helper.make_node("MatMul", ["g", "c"], ["m"]),
+        helper.make_node("If", ["flag"], ["y"], then_branch=branches[0], else_branch=branches[1]),
+        helper.make_node("DequantizeLinear", ["codes", "scale"], ["d"]),
+        helper.make_node("Slice", ["y", "start", "end", "axes"], ["s"]),
+        helper.make_node("Own", ["s", "d"], ["z"], "", domain="own", alpha=2.0),
+    ]
+    own = helper.make_function(
+        "own", "Own", ["a", "b"], ["c"], [helper.make_node("MatMul", ["a", "b"], ["c"])], [helper.make_opsetid("", 20)]
+    )
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
+        [
+            half,
+            helper.make_tensor("flag", TensorProto.BOOL, [], [True]),
+            helper.make_tensor("scale", TensorProto.FLOAT, [], [0.25]),
+            helper.make_tensor("codes", TensorProto.INT8, [3, 2], codes.reshape(-1).tolist()),
+            *(helper.make_tensor(n, TensorProto.INT64, [1], [k]) for n, k in (("start", 0), ("end", 3), ("axes", -1))),
+        ],
+    )
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("own", 1)]
+    first = helper.make_model(graph, functions=[own], opset_imports=opsets, ir_version=9)
+    onnx.save(first, folder / "typed.onnx")
+    outside = save(
+        [helper.make_node("MatMul", ["x", "W"], ["m"]), helper.make_node("Gather", ["W", "m"], ["y"])],
+        {"W": W.T.repeat(64, axis=0)},
+        folder,
+        name="outside.onnx",
+    )
+    onnx.save(onnx.load(outside), outside, save_as_external_data=True, location="outside.bin", size_threshold=16)
+    return [folder / "typed.onnx", outside]

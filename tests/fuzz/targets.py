@@ -10,7 +10,10 @@ from torch import nn
 
 from lmd.sources import safetensors_file, torch_checkpoint
 from lmd.sources.archive import Archive
+from lmd.sources.onnx import onnx_file
+from lmd.sources.onnx.operations import registered
 from tests.examples import as_legacy, as_safetensors, as_zip
+from tests.onnx_files import as_onnx, small_models
 
 __all__ = ["TARGETS", "Target"]
 
@@ -49,6 +52,16 @@ def _torch(folder: Path) -> list[Path]:
     return [as_zip(_network(), folder), as_legacy(_network(), folder)]
 
 
+def _onnx(folder: Path) -> list[Path]:
+    return [as_onnx(_network(), folder), *small_models(folder)]
+
+
+@contextmanager
+def _reading_onnx() -> Iterator[Read]:
+    registered()
+    yield lambda path: onnx_file.read(str(path))
+
+
 @contextmanager
 def _reading(read: Callable[[str], Archive]) -> Iterator[Read]:
     yield lambda path: read(str(path))
@@ -58,6 +71,7 @@ TARGETS = {
     target.name: target
     for target in (
         Target("safetensors", ".safetensors", _safetensors, lambda: _reading(safetensors_file.read)),
+        Target("onnx", ".onnx", _onnx, _reading_onnx),
         Target("torch", ".pt", _torch, lambda: _reading(torch_checkpoint.read)),
     )
 }

@@ -48,6 +48,9 @@ def input_sizes(network: Network, data: Tensor | None = None, input_shape: Seque
         return {}
     if data is not None and network.runs:
         return _run(network, convolutions, _Call(data[:1]))[0]
+    whole = _shape_of_input(network)
+    if whole is not None:
+        return _run(network, convolutions, _Call(torch.empty(whole, device="meta")))[0]
     shape = _declared_shape(network)
     if shape is None or network.readings:
         return {}
@@ -104,6 +107,16 @@ def _config(network: Network) -> Mapping[str, Any] | None:
         if to_dict is not None:
             return to_dict()
     return None
+
+
+def _shape_of_input(network: Network) -> tuple[int, ...] | None:
+    """What the graph of a file says of its one input of real numbers; one example where it leaves their number open."""
+    inputs = network.facts.get("inputs")
+    if not network.runs or not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], Mapping):
+        return None
+    first, *rest = inputs[0].get("shape") or (None, None)
+    known = isinstance(inputs[0].get("dtype"), str) and inputs[0]["dtype"] == "float32"
+    return (first or 1, *rest) if known and all(isinstance(n, int) for n in rest) else None
 
 
 def _declared_shape(network: Network) -> tuple[int, ...] | None:

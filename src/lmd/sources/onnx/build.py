@@ -119,7 +119,8 @@ def _conv_transposed(weight: Expression, options: dict[str, Any], settings: Mapp
 
 
 def _embedding(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
-    return nn.Embedding(weight.shape[0], weight.shape[1], **options)
+    # with a weight given: torch's own first numbers take seconds without memory
+    return nn.Embedding(weight.shape[0], weight.shape[1], _weight=torch.empty(weight.shape, **options))
 
 
 def _batch_norm(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:

@@ -167,9 +167,7 @@ class TensorReader:
         location = told.get("location", "")
         folder = os.path.dirname(self.path)
         path = os.path.join(folder, location)
-        parts = location.replace("\\", "/").split("/")
-        inside = os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), ""))
-        if not location or "\0" in location or os.path.isabs(location) or ".." in parts or not inside:
+        if not location or _leaves(location) or not _is_below(path, folder):
             raise UnsafeModelError(
                 f"{self.path}: the numbers of tensor {name!r} are declared in {location!r}, outside the folder of the "
                 f"model; only files inside it are read. Export the model again if you trust it."
@@ -182,6 +180,17 @@ class TensorReader:
         if path not in self.files:
             self.files.append(path)
         return path, told
+
+
+def _leaves(location: str) -> bool:
+    """Whether a path is none that names a file below a folder."""
+    parts = location.replace("\\", "/").split("/")
+    return "\0" in location or os.path.isabs(location) or ".." in parts
+
+
+def _is_below(path: str, folder: str) -> bool:
+    """Whether a file lies below a folder when every link is followed."""
+    return os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), ""))
 
 
 def _natural(text: str) -> int | None:

@@ -11,6 +11,7 @@ _ROLES = frozenset(
     "original1 depthwise_kernel pointwise_kernel recurrent_kernel embeddings DequantizeLinear_Output".split()
 )
 """What follows the path of a module in the name of its tensor."""
+_OF_RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+)?(_reverse)?")
 _OF_TENSORFLOW = re.compile(
     r"(ReadVariableOp|BiasAdd|MatMul|Conv[123]D\w*|DepthwiseConv2dNative|depthwise|separable_conv2d|Relu6?|Sigmoid|Tanh"
     r"|FusedBatchNorm\w*|Tensordot|GatherV2|embedding_lookup|ExpandDims|Squeeze|Reshape|transpose|read|Add|add|mul|Mul"
@@ -39,7 +40,7 @@ def _module_of(name: str) -> str:
     whole = len(parts)
     if parts and parts[-1].startswith("in_proj_"):
         return ".".join([*parts[:-1], "in_proj"])
-    while parts and (parts[-1] in _ROLES or (whole > len(parts) and parts[-1] == "weight")):
+    while parts and (parts[-1] in _ROLES or _OF_RECURRENT.fullmatch(parts[-1])):
         parts.pop()
     return ".".join(parts) if len(parts) < whole else ""
 

@@ -59,6 +59,7 @@ class Plan:
         taken: values that steps take and that are tensors of the file, to those tensors.
         inputs: values that a call gives.
         outputs: values that it returns.
+        starts: names of the tensors that recurrent layers start from.
     """
 
     layers: tuple[Layer, ...]
@@ -66,6 +67,7 @@ class Plan:
     taken: Mapping[str, Constant]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    starts: frozenset[str]
 
 
 def plan_of(model: Model) -> Plan:
@@ -95,7 +97,19 @@ class _Planner:
         taken: dict[str, Constant] = {}
         wanted = [*(value for step in needed for value in step.inputs), *outputs]
         steps = (*self._computed(wanted, taken), *needed)
-        return Plan(tuple(self.layers.values()), steps, taken, tuple(v.name for v in self.graph.inputs), outputs)
+        inputs = tuple(value.name for value in self.graph.inputs)
+        return Plan(tuple(self.layers.values()), steps, taken, inputs, outputs, frozenset(self._starts()))
+
+    def _starts(self) -> Iterator[str]:
+        """The tensors that the states of recurrent layers are, or are spread from."""
+        makers = {value: node for node in self.view.nodes for value in node.outputs}
+        for node in self.view.nodes:
+            for value in node.inputs[5:7] if node.op in ("LSTM", "GRU", "RNN") and not node.domain else ():
+                spread = makers.get(value)
+                first = spread.inputs[0] if spread is not None and spread.op == "Expand" and spread.inputs else value
+                constant = self.view.constants.get(first)
+                if isinstance(constant, Leaf):
+                    yield constant.constant.name
 
     def _found(self, node: Node) -> Found | None:
         finder = _FINDERS.get(node.op) if not node.domain and node.inputs and node.outputs else None

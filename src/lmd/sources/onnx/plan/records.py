@@ -6,7 +6,7 @@ from math import prod
 
 from lmd.sources.onnx.file.model import Constant, GraphProto
 from lmd.sources.onnx.finders.quantised import step_of
-from lmd.sources.onnx.plan.expressions import Expression, leaves, main_leaf
+from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves, main_leaf, numbers
 from lmd.sources.onnx.plan.flattened import all_constants
 from lmd.sources.onnx.plan.naming import dotted
 from lmd.sources.onnx.plan.plan import Layer, Plan
@@ -54,20 +54,18 @@ def named(graph: GraphProto, plan: Plan) -> Naming:
     for layer in plan.layers:
         for role, expression in layer.found.roles.items():
             claims.claim(layer, role, expression)
-    records: list[TensorRecord] = []
+    records: list[tuple[str | None, TensorRecord]] = []
     for name, constant in naming.constants.items():
         record = claims.chosen.get(name) or claims.record(constant, dotted(name) or "tensor")
         naming.names[name] = record.name
-        records += [record, *claims.tied.get(name, ())]
-    for record in with_roles(records):
-        file_name = record.file_name or record.name
-        if record.role == "parameter" and not record.reason and file_name not in claims.chosen:
-            settled = _of_no_layer(record, naming.constants[file_name], inside[file_name])
-            if settled.role == "parameter" and not settled.reason:
-                naming.raw[file_name] = record.name
-            naming.records.append(settled)
-        else:
-            naming.records.append(record)
+        records += [(name, record), *((None, twin) for twin in claims.tied.get(name, ()))]
+    settled = with_roles(record for _, record in records)
+    for (name, _), record in zip(records, settled, strict=True):
+        if name is not None and name not in claims.chosen and record.role == "parameter" and not record.reason:
+            record = _of_no_layer(record, naming.constants[name], inside[name], starts=plan.starts)
+            if record.role == "parameter" and not record.reason:
+                naming.raw[name] = record.name
+        naming.records.append(record)
     return naming
 
 
@@ -133,8 +131,13 @@ def _role(layer: Layer, role: str) -> tuple[Role, str]:
     return ("parameter", _A_BIAS) if role in ("B", "bias", "in_proj_bias") else ("parameter", "")
 
 
-def _of_no_layer(record: TensorRecord, constant: Constant, inside: str) -> TensorRecord:
+def _of_no_layer(record: TensorRecord, constant: Constant, inside: str, *, starts: frozenset[str]) -> TensorRecord:
     """The record of a tensor that belongs to no layer, with its role and its reason."""
+    if constant.name in starts:
+        found = numbers(Leaf(constant))
+        if found is not None and not found.any():
+            return replace(record, role="buffer", reason="zeros that a recurrent layer starts from")
+        return replace(record, reason="the state that a recurrent layer starts from: no linear map")
     if constant.dtype.startswith(("complex", "float8")):
         return replace(record, reason=f"{constant.dtype}: no layer kind takes such numbers")
     if constant.dtype not in _REAL:
