@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from math import prod
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ _FAILURES = (*FOREIGN_FAULTS, copy.Error)
 """What a forward pass on something that a network was not made for can raise."""
 _SMALL = 5_000_000
 """Parameters."""
+_LARGEST_OF_FILE = 1 << 14
+"""Entries of the input that a file's graph declares: on larger ones operators take minutes, and wait to be asked for."""
 
 
 def input_sizes(network: Network, data: Tensor | None = None, input_shape: Sequence[int] | None = None) -> Sizes:
@@ -115,8 +118,9 @@ def _shape_of_input(network: Network) -> tuple[int, ...] | None:
     if not network.runs or not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], Mapping):
         return None
     first, *rest = inputs[0].get("shape") or (None, None)
-    known = isinstance(inputs[0].get("dtype"), str) and inputs[0]["dtype"] == "float32"
-    return (first or 1, *rest) if known and all(isinstance(n, int) for n in rest) else None
+    whole = (first or 1, *rest)
+    known = inputs[0].get("dtype") == "float32" and all(isinstance(n, int) for n in whole)
+    return whole if known and prod(whole) <= _LARGEST_OF_FILE else None
 
 
 def _declared_shape(network: Network) -> tuple[int, ...] | None:

@@ -186,7 +186,7 @@ def non_zero(x: Tensor) -> Tensor:
 
 
 @operation("onnx.Range")
-def numbers_in_range(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
+def numbers_in_range(start: Tensor, limit: Tensor, delta: Tensor, *, stash_type: int = 1) -> Tensor:
     """From ``start`` up to ``limit`` in steps."""
     return torch.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
 

@@ -115,7 +115,7 @@ def crop_transposed(
         before, behind = pads[place]
         wanted = size[place - len(strides)] if size else x.shape[axis] * stride
         if size or auto in ("SAME_UPPER", "SAME_LOWER"):
-            total = length - wanted
+            total = length - wanted if size else max(length - wanted, 0)
             before = total // 2 if auto == "SAME_UPPER" else total - total // 2
             behind = total - before
         kept = length - before - behind

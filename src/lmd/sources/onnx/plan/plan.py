@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 
 from lmd.sources.graph.step import Step
 from lmd.sources.onnx.file.model import Constant, GraphProto, Model, Node
@@ -38,7 +39,7 @@ _FINDERS: dict[str, Finder] = {
     "MatMulInteger": quantised.matmul_integer,
 }
 """Who looks at which node of the standard."""
-_LESS_PRECISE = frozenset(("bfloat16", "float16", "float32", "float64"))
+_REAL = frozenset(("bfloat16", "float16", "float32", "float64"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,9 +119,7 @@ class _Planner:
         except (IndexError, KeyError, TypeError, ValueError):
             # a node with settings of another type or number than the standard's: the operation will refuse it
             return None
-        # a part of a tensor is no layer of its own, and a layer has numbers of one type that torch multiplies
-        sound = found is not None and all(_is_whole(e) and e.dtype in _LESS_PRECISE for e in found.roles.values())
-        return found if sound else None
+        return found if found is not None and all(map(_is_sound, found.roles.values())) else None
 
     def _add(self, node: Node, found: Found | None) -> None:
         path = self._path(node, found) if found else ""
@@ -202,12 +201,12 @@ def _needed(steps: list[Step], outputs: tuple[str, ...]) -> list[Step]:
     return [replace(step, outputs=tuple(v if v in wanted else "" for v in step.outputs)) for step in reversed(kept)]
 
 
-def _is_whole(expression: Expression) -> bool:
-    """Whether every entry of the tensors it is made of is in it, or it was spread over none."""
-    entries = 1
-    for n in expression.shape:
-        entries *= n
-    return entries >= max((constant.elements for constant in leaves(expression)), default=0)
+def _is_sound(expression: Expression) -> bool:
+    """Whether it is of real numbers that can be read, and no part of a tensor, which would be no layer of its own."""
+    parts = list(leaves(expression))
+    readable = all(constant.place is not None for constant in parts)
+    whole = prod(expression.shape) >= max((constant.elements for constant in parts), default=0)
+    return readable and whole and expression.dtype in _REAL
 
 
 def _same(expression: Expression) -> object:
