@@ -15,12 +15,13 @@ _GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
 """Places of ONNX's gates in torch's order."""
 
 
-
 def numbers(tensor: Tensor) -> numpy.ndarray:
     return tensor.detach().numpy()
 
 
-def save(nodes, constants: dict, folder: Path, *, inputs=("x",), outputs=None, opset=20, name="model.onnx", **more) -> Path:
+def save(
+    nodes, constants: dict, folder: Path, *, inputs=("x",), outputs=None, opset=20, name="model.onnx", **more
+) -> Path:
     """A model of some nodes, with inputs and outputs whose shapes are not told unless they are a dict."""
     given = inputs if isinstance(inputs, dict) else dict.fromkeys(inputs)
     outputs = outputs or [nodes[-1].output[0]]

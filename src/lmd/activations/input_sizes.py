@@ -23,7 +23,7 @@ _FAILURES = (*FOREIGN_FAULTS, copy.Error)
 _SMALL = 5_000_000
 """Parameters."""
 _LARGEST_OF_FILE = 1 << 14
-"""Entries of the input that a file's graph declares: on larger ones operators take minutes, and wait to be asked for."""
+"""Entries of an input that a file declares: on larger ones operators take minutes, and wait to be asked for."""
 
 
 def input_sizes(network: Network, data: Tensor | None = None, input_shape: Sequence[int] | None = None) -> Sizes:
@@ -118,8 +118,8 @@ def _shape_of_input(network: Network) -> tuple[int, ...] | None:
     if not network.runs or not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], Mapping):
         return None
     first, *rest = inputs[0].get("shape") or (None, None)
-    whole = (first or 1, *rest)
-    known = inputs[0].get("dtype") == "float32" and all(isinstance(n, int) for n in whole)
+    whole = tuple(n for n in (first or 1, *rest) if isinstance(n, int))
+    known = inputs[0].get("dtype") == "float32" and len(whole) == 1 + len(rest)
     return whole if known and prod(whole) <= _LARGEST_OF_FILE else None
 
 

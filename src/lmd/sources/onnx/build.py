@@ -1,6 +1,6 @@
 """A plan as modules on the meta device, and a loader for each of their parameters and buffers."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,8 +13,8 @@ from lmd.sources.graph.graph_module import GraphModule
 from lmd.sources.graph.operations import operation_named
 from lmd.sources.graph.step import Graph
 from lmd.sources.loaders import Combined, FileTensor, Held, Loader
-from lmd.sources.onnx import modules
 from lmd.sources.onnx.file.model import Constant, GraphProto
+from lmd.sources.onnx.layer_modules import module_of
 from lmd.sources.onnx.operations import registered
 from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves
 from lmd.sources.onnx.plan.plan import Layer, Plan
@@ -74,7 +74,12 @@ def _loader(expression: Expression, by_leaf: Mapping[str, Loader]) -> Loader:
     if isinstance(expression, Leaf):
         return by_leaf[expression.constant.name]
     (first, *others) = expression.inputs
-    if expression.operation == "onnx.Transpose" and isinstance(first, Leaf) and len(expression.shape) == 2 and not others:
+    if (
+        expression.operation == "onnx.Transpose"
+        and isinstance(first, Leaf)
+        and len(expression.shape) == 2
+        and not others
+    ):
         return Transposed(by_leaf[first.constant.name])
     names = tuple(constant.name for constant in leaves(expression))
     return Combined(_Evaluation(expression, names), tuple(by_leaf[name] for name in names), expression.shape)
@@ -102,93 +107,6 @@ def _recurrent_loaders(layer: Layer, loaders: Mapping[str, Loader]) -> dict[str,
     return found
 
 
-def _dense(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
-    return nn.Linear(weight.shape[1], weight.shape[0], bias=bias, **options)
-
-
-def _conv(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
-    form: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(weight.shape) - 3]
-    inputs = weight.shape[1] * settings["groups"]
-    return form(inputs, weight.shape[0], weight.shape[2:], bias=bias, **settings, **options)
-
-
-def _conv_transposed(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
-    form: Any = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[len(weight.shape) - 3]
-    outputs = weight.shape[1] * settings["groups"]
-    return form(weight.shape[0], outputs, weight.shape[2:], bias=bias, **settings, **options)
-
-
-def _embedding(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
-    # with a weight given: torch's own first numbers take seconds without memory
-    return nn.Embedding(weight.shape[0], weight.shape[1], _weight=torch.empty(weight.shape, **options))
-
-
-def _batch_norm(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
-    return modules.AnyBatchNorm(weight.shape[0], **settings, **options)
-
-
-def _instance_norm(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
-    return modules.AnyInstanceNorm(weight.shape[0], affine=True, **settings, **options)
-
-
-def _layer_norm(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
-    return nn.LayerNorm(weight.shape, bias=bias, **settings, **options)
-
-
-def _rms_norm(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
-    return nn.RMSNorm(weight.shape, **settings, **options)
-
-
-def _group_norm(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
-    return nn.GroupNorm(settings["groups"], weight.shape[0], eps=settings["eps"], **options)
-
-
-def _scale(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
-    return modules.ChannelScale(weight.shape[0], settings["shape"], settings["shift"], **options)
-
-
-def _prelu(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
-    return modules.Slopes(weight.shape[0], **options)
-
-
-def _recurrent(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
-    form: Any = {"LSTM": modules.OnnxLSTM, "GRU": modules.OnnxGRU, "RNN": modules.OnnxRNN}[settings["mode"]]
-    more = {"nonlinearity": settings["activation"]} if settings["mode"] == "RNN" else {}
-    both = settings["direction"] == "bidirectional"
-    layer = form(settings["input_size"], settings["hidden_size"], bias=bias, bidirectional=both, **more, **options)
-    layer.backwards, layer.layout = settings["direction"] == "reverse", settings["layout"]
-    layer.reset_after = settings["reset_after"]
-    return layer
-
-
-def _attention(weight: Expression, options: dict[str, Any], settings: Mapping[str, Any], bias: bool) -> nn.Module:
-    return nn.MultiheadAttention(weight.shape[1], settings["heads"], bias=bias, **options)
-
-
-_BUILDERS: dict[str, Callable[[Expression, dict[str, Any], Mapping[str, Any], bool], nn.Module]] = {
-    "dense": _dense,
-    "conv": _conv,
-    "conv_transposed": _conv_transposed,
-    "embedding": _embedding,
-    "batch_norm": _batch_norm,
-    "instance_norm": _instance_norm,
-    "layer_norm": _layer_norm,
-    "rms_norm": _rms_norm,
-    "group_norm": _group_norm,
-    "scale": _scale,
-    "prelu": _prelu,
-    "recurrent": _recurrent,
-    "attention": _attention,
-}
-
-
-def _module(layer: Layer) -> nn.Module:
-    found = layer.found
-    weight = next(iter(found.roles.values()))
-    options = {"device": "meta", "dtype": getattr(torch, weight.dtype)}
-    return _BUILDERS[found.kind](weight, options, found.settings, not {"bias", "B", "in_proj_bias"}.isdisjoint(found.roles))
-
-
 def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
     """The module tree, and loaders by the names of the records and by those of its parameters and buffers."""
     registered()
@@ -196,7 +114,7 @@ def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
     loaders: dict[str, Loader] = {naming.names[name]: loader for name, loader in by_leaf.items()}
     layers: dict[str, nn.Module] = {}
     for layer in plan.layers:
-        layers[layer.path] = _module(layer)
+        layers[layer.path] = module_of(layer)
         own = {role: _loader(expression, by_leaf) for role, expression in layer.found.roles.items()}
         if layer.found.kind == "recurrent":
             own = _recurrent_loaders(layer, own)

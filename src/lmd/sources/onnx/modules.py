@@ -16,22 +16,22 @@ class AnyBatchNorm(nn.BatchNorm1d):
         super().__init__(width, **options)
         self.num_batches_tracked = None
 
-    def _check_input_dim(self, input: Tensor) -> None:
+    def _check_input_dim(self, x: Tensor) -> None:
         return
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Evaluation mode."""
-        assert self.running_mean is not None
-        mean, var = self.running_mean.to(input.dtype), self.running_var
-        return nn.functional.batch_norm(input, mean, var, self.weight, self.bias, False, 0.0, self.eps)
+        return nn.functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+        )
 
 
 class AnyInstanceNorm(nn.InstanceNorm1d):
     """Over all axes behind the second, whatever their number."""
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Each channel of each example by itself."""
-        return nn.functional.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
+        return nn.functional.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
 class ChannelScale(nn.Module):
@@ -54,9 +54,9 @@ class ChannelScale(nn.Module):
         self.weight = nn.Parameter(torch.empty(width, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(width, device=device, dtype=dtype)) if shift else None
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``gain x + shift``."""
-        made = input * self.weight.reshape(self.shape)
+        made = x * self.weight.reshape(self.shape)
         return made if self.bias is None else made + self.bias.reshape(self.shift)
 
 
@@ -75,13 +75,13 @@ class _Onnx(nn.RNNBase):
     backwards: bool
     layout: int
 
-    def forward(self, input: Tensor, lengths: Tensor | None = None, *start: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, lengths: Tensor | None = None, *start: Tensor | None) -> tuple[Tensor, ...]:
         """Every step's outputs ``(steps, directions, batch, hidden)``, then the last states.
 
         Raises:
             ValueError: the sequences are of different length.
         """
-        x = input.transpose(0, 1) if self.layout else input
+        x = x.transpose(0, 1) if self.layout else x
         if lengths is not None and not x.is_meta and bool((lengths != len(x)).any()):
             raise ValueError("sequences of different length came; only whole ones are run.")
         states = [s if s is None or not self.layout else s.transpose(0, 1) for s in start[: self._states]]

@@ -65,7 +65,11 @@ def _as_quantised(name: str, records: Records, below: Mapping[str, set[str]]) ->
     """The record of a tensor of codes; None for any other."""
     record = records[name]
     # a format that knows the real numbers says how many they are
-    if record.logical or len(record.shape) < 2 or not (record.dtype in _INTEGERS or record.dtype.startswith(_EIGHT_BITS)):
+    if (
+        record.logical
+        or len(record.shape) < 2
+        or not (record.dtype in _INTEGERS or record.dtype.startswith(_EIGHT_BITS))
+    ):
         return None
     path, _, last = name.rpartition(".")
     if _BESIDE.match(last):

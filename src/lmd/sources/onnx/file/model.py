@@ -81,6 +81,10 @@ class Node:
         """The name, or what it makes where it has none."""
         return self.name or next(filter(None, self.outputs), self.op)
 
+    def takes(self, place: int) -> str:
+        """The value it takes in one place; '' if none."""
+        return self.inputs[place] if place < len(self.inputs) else ""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GraphProto:

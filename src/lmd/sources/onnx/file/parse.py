@@ -209,7 +209,5 @@ class _Reader:
         found = self.graph(Message(message.wire, {}, {_NODES: message.spans.get(7, [])}), 0)
         domain = message.text(10)
         defaults = dict(self._attribute(entry, 0) for entry in message.messages(11))
-        function = Function(
-            tuple(message.texts(4)), tuple(message.texts(5)), defaults, found, _opsets(message, 9)
-        )
+        function = Function(tuple(message.texts(4)), tuple(message.texts(5)), defaults, found, _opsets(message, 9))
         return ("" if domain in STANDARD else domain, message.text(1)), function

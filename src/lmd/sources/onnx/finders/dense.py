@@ -65,14 +65,10 @@ def gemm(node: Node, view: View) -> Found | None:
     return None
 
 
-def _third(node: Node) -> str:
-    return node.inputs[2] if len(node.inputs) > 2 else ""
-
-
 def _gemm_of_rows(node: Node, view: View, right: Expression, settings: Mapping[str, object]) -> Found | None:
     W = right if settings.get("transB") else turned(right)
     bias = view.weight(node, 2)
-    if _third(node) and (bias is None or not is_vector(bias, W.shape[0])):
+    if node.takes(2) and (bias is None or not is_vector(bias, W.shape[0])):
         return None
     alpha, beta = (float(str(settings.get(name, 1.0))) for name in ("alpha", "beta"))
     roles = _dense(scaled(W, alpha), scaled(bias, beta) if bias is not None else None)
@@ -87,7 +83,7 @@ def _gemm_of_rows(node: Node, view: View, right: Expression, settings: Mapping[s
 
 
 def _gemm_of_columns(node: Node, view: View, W: Expression, settings: Mapping[str, object]) -> Found | None:
-    if _third(node):
+    if node.takes(2):
         return None
     made = node.outputs[0]
     rows, back = f"{made}/rows", f"{made}/made"

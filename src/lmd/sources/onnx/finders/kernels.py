@@ -43,7 +43,7 @@ def _with_bias(node: Node, view: View, weight: Expression, width: int) -> tuple[
     bias = view.weight(node, 2)
     if bias is not None and bias.shape == (width,):
         return {**roles, "bias": bias}, None
-    behind = bias_behind(node, view, width, len(weight.shape) - 1) if len(node.inputs) < 3 or not node.inputs[2] else None
+    behind = bias_behind(node, view, width, len(weight.shape) - 1) if not node.takes(2) else None
     if behind is None or (width > 1 and len(behind[0].shape) < len(weight.shape) - 1):
         return roles, None
     return {**roles, "bias": flat(behind[0])}, behind[1]
@@ -57,7 +57,7 @@ def conv(node: Node, view: View) -> Found | None:
     if weight is None or settings is None or pads is None or node.inputs[0] in view.constants:
         return None
     roles, added = _with_bias(node, view, weight, weight.shape[0])
-    if len(node.inputs) > 2 and node.inputs[2] and "bias" not in roles:
+    if node.takes(2) and "bias" not in roles:
         return None
     value, before = _padded(node, weight, settings, pads)
     outputs = added.outputs if added else node.outputs
@@ -95,10 +95,10 @@ def conv_transpose(node: Node, view: View) -> Found | None:
         return None
     width = weight.shape[1] * settings["groups"]
     roles, added = _with_bias(node, view, weight, width)
-    if len(node.inputs) > 2 and node.inputs[2] and "bias" not in roles:
+    if node.takes(2) and "bias" not in roles:
         return None
     outputs = added.outputs if added else node.outputs
-    absorbed = (added,) if added else ()
+    absorbed: tuple[Node, ...] = (added,) if added else ()
     if _is_torchs(node.attributes, pads, more, settings):
         settings |= {"padding": tuple(first for first, _ in pads), "output_padding": tuple(more)}
         return Found("conv_transposed", roles, settings, (node.inputs[0],), outputs, absorbed=absorbed)

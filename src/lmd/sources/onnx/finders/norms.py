@@ -37,12 +37,12 @@ def instance_norm(node: Node, view: View) -> Found | None:
 def layer_norm(node: Node, view: View) -> Found | None:
     """Over the last axes, as many as the gain has."""
     weight, bias = view.weight(node, 1), view.weight(node, 2)
-    if weight is None or len([o for o in node.outputs if o]) != 1 or 0 in weight.shape or not weight.shape:
+    if weight is None or len([o for o in node.outputs if o]) != 1 or 0 in weight.shape or len(weight.shape) < 1:
         return None
     axis = node.attributes.get("axis", -1)
     rank = view.ranks.get(node.inputs[0])
     axes = -axis if axis < 0 else (rank or 0) - axis
-    shifted = len(node.inputs) > 2 and bool(node.inputs[2])
+    shifted = bool(node.takes(2))
     if axes != len(weight.shape) or (shifted and (bias is None or bias.shape != weight.shape)):
         return None
     roles = {"weight": weight, **({"bias": bias} if bias is not None else {})}

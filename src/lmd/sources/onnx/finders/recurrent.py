@@ -24,7 +24,7 @@ def recurrent(node: Node, view: View) -> Found | None:
     if W.shape[:2] != (count, gates * hidden) or R.shape[:2] != W.shape[:2]:
         return None
     roles = {"W": W, "R": R}
-    if len(node.inputs) > 3 and node.inputs[3]:
+    if node.takes(3):
         bias = view.weight(node, 3)
         if bias is None or bias.shape != (count, 2 * gates * hidden):
             return None
@@ -40,7 +40,7 @@ def recurrent(node: Node, view: View) -> Found | None:
     }
     if not _is_usual(node, view):
         return Found("recurrent", roles, chosen)
-    starts = tuple(node.inputs[place] if place < len(node.inputs) else "" for place in range(4, _BESIDE[node.op]))
+    starts = tuple(node.takes(place) for place in range(4, _BESIDE[node.op]))
     return Found("recurrent", roles, chosen, (node.inputs[0], *starts), node.outputs)
 
 

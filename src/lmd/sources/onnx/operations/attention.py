@@ -15,7 +15,7 @@ def _heads(x: Tensor, count: int) -> Tensor:
 
 
 @operation("onnx.Attention")
-def attention(  # noqa: PLR0913, PLR0917 - the standard's inputs
+def attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -84,9 +84,7 @@ def rotary_embedding(
     cos, sin = ((t[places] if places is not None else t)[..., : width // 2].unsqueeze(1) for t in (cos, sin))
     a, b = (turned[..., ::2], turned[..., 1::2]) if interleaved else turned.chunk(2, dim=-1)
     real, imaginary = a * cos - b * sin, a * sin + b * cos
-    if interleaved:
-        made = torch.stack([real, imaginary], dim=-1).flatten(-2)
-    else:
-        made = torch.cat([real, imaginary], dim=-1)
+    pairs = torch.stack([real, imaginary], dim=-1).flatten(-2)
+    made = pairs if interleaved else torch.cat([real, imaginary], dim=-1)
     made = torch.cat([made, rest], dim=-1)
     return made if x.ndim == 4 else made.transpose(1, 2).flatten(2)

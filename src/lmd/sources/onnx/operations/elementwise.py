@@ -39,10 +39,13 @@ def _unary(name: str, function: Callable[[Tensor], Tensor]) -> None:
     operation(f"onnx.{name}")(apply)
 
 
+_AS_TORCH = (
+    *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp", "Floor", "Log"),
+    *("Neg", "Reciprocal", "Relu", "Round", "Sigmoid", "Sin", "Sinh", "Sqrt", "Tan", "Tanh"),
+)
+"""Those that torch has under the same name."""
 _UNARY: dict[str, Callable[[Tensor], Tensor]] = {
-    **{name: getattr(torch, name.lower()) for name in "Abs Acos Acosh Asin Asinh Atan Atanh Ceil Cos Cosh".split()},
-    **{name: getattr(torch, name.lower()) for name in "Erf Exp Floor Log Neg Reciprocal Sigmoid Sin Sinh".split()},
-    **{name: getattr(torch, name.lower()) for name in "Sqrt Tan Tanh Round Relu".split()},
+    **{name: getattr(torch, name.lower()) for name in _AS_TORCH},
     "Identity": lambda x: x,
     "IsNaN": torch.isnan,
     "Not": torch.logical_not,
@@ -167,7 +170,12 @@ def is_inf(x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> 
 
 @operation("onnx.Clip")
 def clip(
-    x: Tensor, low: Tensor | None = None, high: Tensor | None = None, *, min: float | None = None, max: float | None = None
+    x: Tensor,
+    low: Tensor | None = None,
+    high: Tensor | None = None,
+    *,
+    min: float | None = None,
+    max: float | None = None,
 ) -> Tensor:
     """Between two bounds, given as settings before version 11 and as inputs since."""
     if min is not None:
@@ -286,5 +294,3 @@ def einsum(*tensors: Tensor, equation: str) -> Tensor:
 def det(x: Tensor) -> Tensor:
     """Of the last two axes."""
     return torch.linalg.det(x)
-
-

@@ -32,8 +32,8 @@ def gemm(
     *,
     alpha: float = 1.0,
     beta: float = 1.0,
-    transA: int = 0,  # noqa: N803 - the standard's name
-    transB: int = 0,  # noqa: N803 - the standard's name
+    transA: int = 0,
+    transB: int = 0,
     broadcast: int = 1,
 ) -> Tensor:
     """``alpha A B + beta C``."""
@@ -48,10 +48,10 @@ def fused_matmul(
     b: Tensor,
     *,
     alpha: float = 1.0,
-    transA: int = 0,  # noqa: N803 - the library's name
-    transB: int = 0,  # noqa: N803 - the library's name
-    transBatchA: int = 0,  # noqa: N803 - the library's name
-    transBatchB: int = 0,  # noqa: N803 - the library's name
+    transA: int = 0,
+    transB: int = 0,
+    transBatchA: int = 0,
+    transBatchB: int = 0,
 ) -> Tensor:
     """``alpha A B``.
 
@@ -68,7 +68,7 @@ def _channels(vector: Tensor, x: Tensor) -> Tensor:
 
 
 @operation("onnx.BatchNormalization")
-def batch_normalization(  # noqa: PLR0913, PLR0917 - the standard's inputs
+def batch_normalization(
     x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor, *, epsilon: float = 1e-5, **settings: Any
 ) -> Tensor:
     """Evaluation mode.
@@ -101,14 +101,16 @@ def layer_normalization(
 
 
 @operation("onnx.RMSNormalization", "onnx.SimplifiedLayerNormalization")
-def rms_normalization(x: Tensor, scale: Tensor, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1) -> Tensor:
+def rms_normalization(
+    x: Tensor, scale: Tensor, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
+) -> Tensor:
     """Over the last axes, without a mean."""
     axes = [*range(axis % x.ndim, x.ndim)]
     return x * torch.rsqrt(x.square().mean(axes, keepdim=True) + epsilon) * scale
 
 
 @operation("onnx.com.microsoft.SkipLayerNormalization")
-def skip_layer_normalization(  # noqa: PLR0913, PLR0917 - the library's inputs
+def skip_layer_normalization(
     x: Tensor,
     skip: Tensor,
     gamma: Tensor,

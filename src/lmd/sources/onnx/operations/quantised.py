@@ -122,5 +122,3 @@ def qlinear_conv(*given: Tensor, **settings: Any) -> Tensor:
     shift = bias[0].to(torch.float64) if bias else None
     total = convolved(_shifted(x, zero_x, 1), _shifted(weight, zero_w, 0), shift, **settings)
     return _requantized(total, scale_x * scale_w / scale, 1, zero)
-
-

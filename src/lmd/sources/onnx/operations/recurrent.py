@@ -39,9 +39,10 @@ class _Side:
     """One direction: its matrices, its activations, and one step."""
 
     def __init__(self, parts: list[Tensor | None], acts: list[Act], settings: dict[str, Any]) -> None:
-        W, self.R, bias, self.peep = parts
-        assert W is not None and self.R is not None
-        self.W, self.hidden = W, self.R.shape[1]
+        W, R, bias, self.peep = parts
+        assert W is not None
+        assert R is not None
+        self.W, self.R, self.hidden = W, R, R.shape[1]
         self.bias = bias if bias is not None else W.new_zeros(2 * len(W))
         self.acts, self.settings = acts, settings
 
@@ -100,7 +101,9 @@ def _backwards(x: Tensor, lengths: Tensor | None) -> Tensor:
 
 def _recurrent(names: Sequence[str], given: tuple[Tensor | None, ...], settings: dict[str, Any]) -> tuple[Tensor, ...]:
     x, W, R, bias, lengths, h0, c0, peep, *_ = (*given, *[None] * 8)
-    assert x is not None and W is not None and R is not None
+    assert x is not None
+    assert W is not None
+    assert R is not None
     layout, direction = settings.get("layout", 0), settings.get("direction", "forward")
     if layout:
         x, h0, c0 = x.transpose(0, 1), *(s if s is None else s.transpose(0, 1) for s in (h0, c0))

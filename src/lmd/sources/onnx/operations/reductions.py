@@ -66,8 +66,12 @@ _REDUCTIONS: dict[str, Reduction] = {
     "ReduceSum": _sum,
     "ReduceProd": _product,
     "ReduceMean": _mean,
-    "ReduceMax": lambda x, axes, keep: x.to(torch.uint8).amax(axes, keep).bool() if x.dtype is torch.bool else x.amax(axes, keep),
-    "ReduceMin": lambda x, axes, keep: x.to(torch.uint8).amin(axes, keep).bool() if x.dtype is torch.bool else x.amin(axes, keep),
+    "ReduceMax": lambda x, axes, keep: (
+        x.to(torch.uint8).amax(axes, keep).bool() if x.dtype is torch.bool else x.amax(axes, keep)
+    ),
+    "ReduceMin": lambda x, axes, keep: (
+        x.to(torch.uint8).amin(axes, keep).bool() if x.dtype is torch.bool else x.amin(axes, keep)
+    ),
     "ReduceL1": lambda x, axes, keep: _sum(x.abs(), axes, keep),
     "ReduceL2": _root_of_squares,
     "ReduceSumSquare": lambda x, axes, keep: _sum(x * x, axes, keep),
@@ -218,4 +222,3 @@ def eye_like(x: Tensor, *, dtype: int | None = None, k: int = 0) -> Tensor:
     made = torch.zeros(x.shape, dtype=x.dtype if dtype is None else dtype_of(dtype), device=x.device)
     made.diagonal(k).fill_(1)
     return made
-

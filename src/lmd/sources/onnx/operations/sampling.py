@@ -145,7 +145,9 @@ def resize_by_scales(x: Tensor, scales: Tensor, *, mode: str = "nearest") -> Ten
 
 
 @operation("onnx.Upsample")
-def upsample(x: Tensor, factors: Tensor | None = None, *, scales: Sequence[float] = (), mode: str = "nearest", **more: float) -> Tensor:
+def upsample(
+    x: Tensor, factors: Tensor | None = None, *, scales: Sequence[float] = (), mode: str = "nearest", **more: float
+) -> Tensor:
     """By scales, from the first entry on."""
     given = [*scales] or [1.0, 1.0, more.get("height_scale", 1.0), more.get("width_scale", 1.0)]
     by = factors if factors is not None else torch.tensor(given)

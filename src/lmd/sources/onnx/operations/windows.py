@@ -18,7 +18,11 @@ Pads = list[tuple[int, int]]
 
 
 def _pads(
-    size: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], settings: dict[str, Any]
+    size: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    settings: dict[str, Any],
 ) -> Pads:
     """Entries to add on both sides of each axis."""
     auto = settings.get("auto_pad", "NOTSET")
@@ -128,7 +132,9 @@ def crop_transposed(
     return whole
 
 
-def _ceiled(size: Sequence[int], pads: Pads, kernel: Sequence[int], strides: Sequence[int], spread: Sequence[int]) -> Pads:
+def _ceiled(
+    size: Sequence[int], pads: Pads, kernel: Sequence[int], strides: Sequence[int], spread: Sequence[int]
+) -> Pads:
     """More room behind, so that the last window, which leaves the input, is there; one that starts outside is not."""
     found = []
     for n, (before, behind), k, s, d in zip(size, pads, kernel, strides, spread, strict=True):
@@ -141,7 +147,12 @@ def _ceiled(size: Sequence[int], pads: Pads, kernel: Sequence[int], strides: Seq
 
 
 def _windows(
-    x: Tensor, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], value: float, settings: dict[str, Any]
+    x: Tensor,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    value: float,
+    settings: dict[str, Any],
 ) -> tuple[Tensor, Pads, list[int], list[int]]:
     """Windows along new last axes, of the input with ``value`` around it."""
     axes = len(kernel)
@@ -209,7 +220,13 @@ def average_pool(
 
 @operation("onnx.LpPool")
 def lp_pool(
-    x: Tensor, *, kernel_shape: Sequence[int], strides: Sequence[int] = (), dilations: Sequence[int] = (), p: int = 2, **settings: Any
+    x: Tensor,
+    *,
+    kernel_shape: Sequence[int],
+    strides: Sequence[int] = (),
+    dilations: Sequence[int] = (),
+    p: int = 2,
+    **settings: Any,
 ) -> Tensor:
     """The norm of each window."""
     windows, *_ = _windows(x, kernel_shape, strides, dilations, 0.0, settings)

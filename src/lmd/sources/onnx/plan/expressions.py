@@ -141,7 +141,7 @@ def _broadcast(inputs: Inputs, attributes: Mapping[str, Any]) -> Shape | None:
 
 def _transpose(inputs: Inputs, attributes: Mapping[str, Any]) -> Shape | None:
     shape = _same(inputs, attributes) or ()
-    perm = attributes.get("perm", [*reversed(range(len(shape)))])
+    perm: list[int] = attributes.get("perm", [*reversed(range(len(shape)))])
     return tuple(shape[axis] for axis in perm) if sorted(perm) == [*range(len(shape))] else None
 
 
@@ -227,8 +227,10 @@ Rule = Callable[[Inputs, Mapping[str, Any]], Shape | None]
 _EACH = "Identity Cast Neg Sqrt Exp Log Abs Reciprocal Tanh Sigmoid Relu Softplus Sign Clip QuantizeLinear"
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(_EACH.split(), _same),
-    **dict.fromkeys("Add Sub Mul Div Pow".split(), _broadcast),
-    **dict.fromkeys("ReduceL1 ReduceL2 ReduceSum ReduceMean ReduceMax ReduceMin ReduceSumSquare".split(), _reduce),
+    **dict.fromkeys(["Add", "Sub", "Mul", "Div", "Pow"], _broadcast),
+    **dict.fromkeys(
+        ["ReduceL1", "ReduceL2", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSumSquare"], _reduce
+    ),
     "DequantizeLinear": _same,
     "Transpose": _transpose,
     "Reshape": _reshape,

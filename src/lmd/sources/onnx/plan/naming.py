@@ -6,9 +6,34 @@ from collections.abc import Iterator
 __all__ = ["candidates", "dotted"]
 
 _ROLES = frozenset(
-    "weight bias kernel gamma beta moving_mean moving_variance running_mean running_var in_proj_weight in_proj_bias "
-    "weight_v weight_g weight_orig weight_quantized bias_quantized quantized parametrizations original original0 "
-    "original1 depthwise_kernel pointwise_kernel recurrent_kernel embeddings DequantizeLinear_Output".split()
+    (
+        "weight",
+        "bias",
+        "kernel",
+        "gamma",
+        "beta",
+        "moving_mean",
+        "moving_variance",
+        "running_mean",
+        "running_var",
+        "in_proj_weight",
+        "in_proj_bias",
+        "weight_v",
+        "weight_g",
+        "weight_orig",
+        "weight_quantized",
+        "bias_quantized",
+        "quantized",
+        "parametrizations",
+        "original",
+        "original0",
+        "original1",
+        "depthwise_kernel",
+        "pointwise_kernel",
+        "recurrent_kernel",
+        "embeddings",
+        "DequantizeLinear_Output",
+    )
 )
 """What follows the path of a module in the name of its tensor."""
 _OF_RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+)?(_reverse)?")
@@ -69,7 +94,7 @@ def _scope_of(node: str) -> str:
 
 def candidates(node: str, op: str, weight: str, bias: str) -> Iterator[str]:
     """Paths a layer may have, best first, without end."""
-    scope, whole = _scope_of(node), dotted(node.split(";")[0])
+    scope, whole = _scope_of(node), dotted(node.partition(";")[0])
     own = dotted(re.sub(r":\d+$", "", weight)) if not _GENERIC.fullmatch(weight) else ""
     if _CALLS.match(own) or ";" in own:
         own = ""

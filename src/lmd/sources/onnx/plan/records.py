@@ -60,9 +60,10 @@ def named(graph: GraphProto, plan: Plan) -> Naming:
         naming.names[name] = record.name
         records += [(name, record), *((None, twin) for twin in claims.tied.get(name, ()))]
     settled = with_roles(record for _, record in records)
-    for (name, _), record in zip(records, settled, strict=True):
-        if name is not None and name not in claims.chosen and record.role == "parameter" and not record.reason:
-            record = _of_no_layer(record, naming.constants[name], inside[name], starts=plan.starts)
+    for (name, _), found in zip(records, settled, strict=True):
+        record = found
+        if name is not None and name not in claims.chosen and found.role == "parameter" and not found.reason:
+            record = _of_no_layer(found, naming.constants[name], inside[name], starts=plan.starts)
             if record.role == "parameter" and not record.reason:
                 naming.raw[name] = record.name
         naming.records.append(record)
@@ -138,17 +139,21 @@ def _of_no_layer(record: TensorRecord, constant: Constant, inside: str, *, start
         if found is not None and not found.any():
             return replace(record, role="buffer", reason="zeros that a recurrent layer starts from")
         return replace(record, reason="the state that a recurrent layer starts from: no linear map")
+    role, reason = _why_no_layer(constant, inside)
+    return replace(record, role=role, reason=reason)
+
+
+def _why_no_layer(constant: Constant, inside: str) -> tuple[Role, str]:
     if constant.dtype.startswith(("complex", "float8")):
-        return replace(record, reason=f"{constant.dtype}: no layer kind takes such numbers")
+        return "parameter", f"{constant.dtype}: no layer kind takes such numbers"
     if constant.dtype not in _REAL:
-        return replace(record, role="buffer", reason=f"{constant.dtype} numbers of an operation: no trained weight")
+        return "buffer", f"{constant.dtype} numbers of an operation: no trained weight"
     if constant.elements <= 1:
-        return replace(record, role="buffer", reason="a single number that an operation takes")
-    if len(constant.shape) < 2:
-        where = f" inside {inside}" if inside else ""
-        reason = f"a vector that an operation{where} takes, not as a gain of channels: no linear map"
-        return replace(record, reason=reason)
-    return record
+        return "buffer", "a single number that an operation takes"
+    if len(constant.shape) > 1:
+        return "parameter", ""
+    where = f" inside {inside}" if inside else ""
+    return "parameter", f"a vector that an operation{where} takes, not as a gain of channels: no linear map"
 
 
 def readings_of(plan: Plan, naming: Naming) -> Iterator[Reading]:
@@ -167,11 +172,12 @@ def readings_of(plan: Plan, naming: Naming) -> Iterator[Reading]:
             continue
         seen.update(roles.values())
         words = {f"weight_{role}" if role in ("W", "R") else role: name for role, name in roles.items()}
-        yield Reading(layer.path, _KINDS.get(found.kind, "diagonal"), words, weight.shape, "declared", reason=found.note)
+        yield Reading(
+            layer.path, _KINDS.get(found.kind, "diagonal"), words, weight.shape, "declared", reason=found.note
+        )
     for name in naming.raw.values():
         if prod(shapes[name]) > 1:
-            path, _, last = name.rpartition(".")
-            yield Reading(name, "raw", {last: name}, shapes[name], "guess")
+            yield Reading(name, "raw", {name.rpartition(".")[2]: name}, shapes[name], "guess")
 
 
 def steps_of_codes(plan: Plan) -> Mapping[str, object]:

@@ -69,7 +69,7 @@ class View:
 
     def weight(self, node: Node, place: int) -> Expression | None:
         """The constant real numbers that a node takes in one place; None if it takes something else there."""
-        name = node.inputs[place] if place < len(node.inputs) else ""
+        name = node.takes(place)
         found = self.constants.get(name)
         return found if found is not None and found.dtype.startswith(("float", "bfloat")) else None
 
@@ -138,17 +138,56 @@ def _in_order(graph: GraphProto) -> list[Node]:
 
 
 _KEEP = frozenset(
-    "Relu Sigmoid Tanh Elu Selu Celu LeakyRelu PRelu Softplus Softsign HardSigmoid HardSwish Gelu Mish Erf Exp Log Sqrt "
-    "Abs Neg Identity Dropout Cast Clip Softmax LogSoftmax BatchNormalization InstanceNormalization "
-    "LayerNormalization Conv MaxPool AveragePool LRN Pad Transpose Slice Resize Upsample ConvTranspose "
-    "GlobalAveragePool GlobalMaxPool QuantizeLinear DequantizeLinear".split()
+    (
+        "Relu",
+        "Sigmoid",
+        "Tanh",
+        "Elu",
+        "Selu",
+        "Celu",
+        "LeakyRelu",
+        "PRelu",
+        "Softplus",
+        "Softsign",
+        "HardSigmoid",
+        "HardSwish",
+        "Gelu",
+        "Mish",
+        "Erf",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Abs",
+        "Neg",
+        "Identity",
+        "Dropout",
+        "Cast",
+        "Clip",
+        "Softmax",
+        "LogSoftmax",
+        "BatchNormalization",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "Conv",
+        "MaxPool",
+        "AveragePool",
+        "LRN",
+        "Pad",
+        "Transpose",
+        "Slice",
+        "Resize",
+        "Upsample",
+        "ConvTranspose",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "QuantizeLinear",
+        "DequantizeLinear",
+    )
 )
 _WIDEST = frozenset(("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "Sum", "Mean"))
 
 
-def _ranks(
-    nodes: list[Node], constants: Mapping[str, Expression], told: Mapping[str, int]
-) -> dict[str, int]:
+def _ranks(nodes: list[Node], constants: Mapping[str, Expression], told: Mapping[str, int]) -> dict[str, int]:
     ranks = {value: len(found.shape) for value, found in constants.items()}
     ranks.update((value, rank) for value, rank in told.items() if value not in ranks)
     for node in nodes:
