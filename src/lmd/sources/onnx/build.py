@@ -16,6 +16,7 @@ from lmd.sources.loaders import Combined, FileTensor, Held, Loader
 from lmd.sources.onnx.file.model import Constant, GraphProto
 from lmd.sources.onnx.layer_modules import module_of
 from lmd.sources.onnx.operations import registered
+from lmd.sources.onnx.operations.control import unknown_inside
 from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves
 from lmd.sources.onnx.plan.plan import Layer, Plan
 from lmd.sources.onnx.plan.records import Naming
@@ -125,6 +126,7 @@ def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
             own = module.named_parameters(recurse=False)
             held.update((f"{path}.{name}", (f"{path}.{name}", parameter)) for name, parameter in own)
     steps = tuple(replace(step, attributes=dict(_plain(step.attributes))) for step in plan.steps)
+    unknown = (*unknown, *(word for step in steps if step.operation == "onnx.If" for word in unknown_inside(step)))
     module = GraphModule(Graph(steps, plan.inputs, plan.outputs, inline, unknown), layers, held)
     for value, name in module.held.items():
         path, _, last = name.rpartition(".")

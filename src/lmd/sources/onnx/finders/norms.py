@@ -4,7 +4,7 @@ from math import prod
 
 from lmd.sources.onnx.file.model import Node
 from lmd.sources.onnx.finders.dense import flat
-from lmd.sources.onnx.plan.expressions import Applied, Expression
+from lmd.sources.onnx.plan.expressions import Applied, Expression, numbers
 from lmd.sources.onnx.plan.view import Found, View
 
 __all__ = ["batch_norm", "channel_scale", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
@@ -30,8 +30,18 @@ def instance_norm(node: Node, view: View) -> Found | None:
     weight, bias = view.weight(node, 1), view.weight(node, 2)
     if weight is None or bias is None or len(weight.shape) != 1 or weight.shape != bias.shape or 0 in weight.shape:
         return None
+    if _is_of_groups(node, view, weight, bias):
+        return None
     settings = {"eps": node.attributes.get("epsilon", 1e-5)}
     return Found("instance_norm", {"weight": weight, "bias": bias}, settings, (node.inputs[0],), node.outputs)
+
+
+def _is_of_groups(node: Node, view: View, weight: Expression, bias: Expression) -> bool:
+    """Whether it is the middle of a normalisation of groups, which torch's exporter spells out: no gain of its own."""
+    maker = next((other for other in view.nodes if node.inputs[0] in other.outputs), None)
+    gain, shift = numbers(weight), numbers(bias)
+    reshaped = maker is not None and maker.op == "Reshape" and view.follower(node, "Reshape") is not None
+    return reshaped and gain is not None and shift is not None and bool((gain == 1).all() and not shift.any())
 
 
 def layer_norm(node: Node, view: View) -> Found | None:

@@ -10,9 +10,15 @@ from lmd.sources.onnx.finders.kernels import geometry
 from lmd.sources.onnx.plan.expressions import Applied, Expression, Leaf, numbers
 from lmd.sources.onnx.plan.view import Found, View
 
-__all__ = ["conv_integer", "matmul_integer", "qlinear_conv", "qlinear_matmul", "step_of"]
+__all__ = ["conv_integer", "matmul_integer", "qgemm", "qlinear_conv", "qlinear_matmul", "step_of"]
 
-_WHERE = {"QLinearConv": (3, 4, 5), "QLinearMatMul": (3, 4, 5), "ConvInteger": (1, -1, 3), "MatMulInteger": (1, -1, 3)}
+_WHERE = {
+    "QLinearConv": (3, 4, 5),
+    "QLinearMatMul": (3, 4, 5),
+    "ConvInteger": (1, -1, 3),
+    "MatMulInteger": (1, -1, 3),
+    "QGemm": (3, 4, 5),
+}
 """Places of weight, scale and zero point among the inputs; -1 where the scale comes later."""
 
 
@@ -71,6 +77,15 @@ def qlinear_matmul(node: Node, view: View) -> Found | None:
 def matmul_integer(node: Node, view: View) -> Found | None:
     """The same, whose scale is applied behind it."""
     return qlinear_matmul(node, view)
+
+
+def qgemm(node: Node, view: View) -> Found | None:
+    """Onnxruntime's product of codes, with a matrix that may be turned."""
+    direct = bool(node.attributes.get("transB"))
+    weight = _real(node, view, 0 if direct else 1)
+    if weight is None or len(weight.shape) != 2 or 0 in weight.shape:
+        return None
+    return Found("dense", {"weight": weight if direct else turned(weight)})
 
 
 def step_of(weight: Expression) -> Mapping[str, object] | None:

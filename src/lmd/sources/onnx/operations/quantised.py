@@ -122,3 +122,19 @@ def qlinear_conv(*given: Tensor, **settings: Any) -> Tensor:
     shift = bias[0].to(torch.float64) if bias else None
     total = convolved(_shifted(x, zero_x, 1), _shifted(weight, zero_w, 0), shift, **settings)
     return _requantized(total, scale_x * scale_w / scale, 1, zero)
+
+
+@operation("onnx.com.microsoft.QGemm")
+def qgemm(*given: Tensor | None, alpha: float = 1.0, transA: int = 0, transB: int = 0) -> Tensor:
+    """Of codes, to codes, or to real numbers where no scale of the output is told."""
+    a, scale_a, zero_a, b, scale_b, zero_b, shift, scale, zero = (*given, *[None] * 9)[:9]
+    assert a is not None
+    assert b is not None
+    left, right = _shifted(a, zero_a, a.ndim - 2), _shifted(b, zero_b, 0 if transB else 1)
+    total = (left.T if transA else left) @ (right.T if transB else right)
+    total = total if shift is None else total + shift
+    assert scale_a is not None
+    assert scale_b is not None
+    if scale is None or zero is None:
+        return alpha * total.to(torch.float32) * _along(scale_a * scale_b, total, 1)
+    return _requantized(total, alpha * scale_a * scale_b / scale, 1, zero)

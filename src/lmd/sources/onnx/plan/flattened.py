@@ -1,9 +1,10 @@
-"""Branches that are always the same taken into the graph around them."""
+"""Branches that are always the same taken into the graph around them; of the others, their constants."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from lmd.sources.onnx.file.model import Constant, GraphProto, Node
+from lmd.sources.onnx.plan.branches import branches_of, is_choice
 from lmd.sources.onnx.plan.expressions import Leaf, numbers
 
 __all__ = ["all_constants", "flattened"]
@@ -20,6 +21,7 @@ def _without_choices(nodes: tuple[Node, ...], constants: dict[str, Constant]) ->
     for node in nodes:
         branch = _chosen(node, constants)
         if branch is None:
+            _lift(node, constants)
             yield node
             continue
         constants.update(branch.constants)
@@ -27,6 +29,14 @@ def _without_choices(nodes: tuple[Node, ...], constants: dict[str, Constant]) ->
         for made, given in zip(node.outputs, branch.outputs, strict=False):
             if made:
                 yield Node(node.called, "Identity", "", (given.name,), (made,))
+
+
+def _lift(node: Node, constants: dict[str, Constant]) -> None:
+    """Take the constants of both branches out of a choice that the input makes."""
+    for branch in branches_of(node) if is_choice(node) else ():
+        constants.update(branch.constants)
+        for inner in branch.nodes:
+            _lift(inner, constants)
 
 
 def _chosen(node: Node, constants: Mapping[str, Constant]) -> GraphProto | None:

@@ -8,6 +8,7 @@ from lmd.sources.graph.step import Step
 from lmd.sources.onnx.file.model import Constant, GraphProto, Model, Node
 from lmd.sources.onnx.finders import dense, kernels, norms, quantised, recurrent, tables
 from lmd.sources.onnx.plan.attention import attention_of, with_attention
+from lmd.sources.onnx.plan.branches import branch_step, is_choice
 from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves
 from lmd.sources.onnx.plan.flattened import flattened
 from lmd.sources.onnx.plan.naming import candidates
@@ -37,8 +38,9 @@ _FINDERS: dict[str, Finder] = {
     "QLinearMatMul": quantised.qlinear_matmul,
     "ConvInteger": quantised.conv_integer,
     "MatMulInteger": quantised.matmul_integer,
+    "com.microsoft.QGemm": quantised.qgemm,
 }
-"""Who looks at which node of the standard."""
+"""Who looks at which node."""
 _REAL = frozenset(("bfloat16", "float16", "float32", "float64"))
 
 
@@ -113,7 +115,8 @@ class _Planner:
                     yield constant.constant.name
 
     def _found(self, node: Node) -> Found | None:
-        finder = _FINDERS.get(node.op) if not node.domain and node.inputs and node.outputs else None
+        called = f"{node.domain}.{node.op}" if node.domain else node.op
+        finder = _FINDERS.get(called) if node.inputs and node.outputs else None
         try:
             found = finder(node, self.view) if finder else None
         except (IndexError, KeyError, TypeError, ValueError):
@@ -180,6 +183,8 @@ class _Planner:
 
 
 def _operation(node: Node, view: View) -> Step:
+    if is_choice(node) and node.inputs:
+        return branch_step(node, view.opsets)
     settings = node.attributes
     if node.op == "Split" and not node.domain and len(node.inputs) < 2 and not {"split", "num_outputs"} & set(settings):
         settings = {**settings, "num_outputs": len(node.outputs)}

@@ -1,7 +1,7 @@
 """The graph as those see it who look for layers: constants by value, who takes what, and how many axes it has."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lmd.sources.onnx.file.model import GraphProto, Node
@@ -108,10 +108,19 @@ def view_of(graph: GraphProto, opsets: Mapping[str, int]) -> View:
             constants[node.outputs[0]], makers[node.outputs[0]] = made, node
     takers: dict[str, list[Node]] = defaultdict(list)
     for node in rest:
-        for value in node.inputs:
+        for value in (*node.inputs, *_taken_inside(node)):
             takers[value].append(node)
     outputs = frozenset(value.name for value in graph.outputs)
     return View(tuple(rest), constants, takers, outputs, _ranks(rest, constants, graph.ranks), opsets, makers)
+
+
+def _taken_inside(node: Node) -> Iterator[str]:
+    """Values that nodes of branches and loops take."""
+    for setting in node.attributes.values():
+        if isinstance(setting, GraphProto):
+            for inner in setting.nodes:
+                yield from (*inner.inputs, *_taken_inside(inner))
+            yield from (value.name for value in setting.outputs)
 
 
 def _constant(node: Node, constants: Mapping[str, Expression], opsets: Mapping[str, int]) -> Applied | None:
@@ -128,7 +137,8 @@ def _in_order(graph: GraphProto) -> list[Node]:
         waiting, open_nodes = [first], set()
         while waiting:
             node = waiting[-1]
-            needed = [made[v] for v in node.inputs if v in made and id(made[v]) not in done and made[v] is not node]
+            taken = (*node.inputs, *_taken_inside(node))
+            needed = [made[v] for v in taken if v in made and id(made[v]) not in done and made[v] is not node]
             if id(node) in done or not needed or id(node) in open_nodes:
                 done.setdefault(id(waiting.pop()), node)
                 continue
