@@ -19,6 +19,7 @@ from tests.convolutions import convolution_examples
 from tests.expert_examples import STACKS
 from tests.gate_examples import FUSED_GATES
 from tests.kind_examples import MORE_KINDS
+from tests.onnx_files import as_onnx
 from tests.seeds import data, linear_part, seeded
 from tests.state_examples import STATES
 
@@ -445,6 +446,7 @@ FORMATS: dict[str, Callable[[nn.Module, Path], Path]] = {
     "Hugging Face folder": as_folder,
     "GGUF": as_gguf,
     "Keras": as_h5,
+    "ONNX": as_onnx,
     "torch checkpoint": as_zip,
     "torch checkpoint, legacy": as_legacy,
 }

@@ -15,9 +15,12 @@ from lmd.sources.isolation.reader_process import ReaderProcess
 from lmd.sources.keras import keras_file
 from lmd.sources.keras.hdf5.contents import CHILD
 from lmd.sources.keras.hdf5.contents import LIMITS as KERAS_LIMITS
+from lmd.sources.onnx import onnx_file
+from lmd.sources.onnx.operations import registered
 from tests.examples import as_legacy, as_safetensors, as_zip
 from tests.fuzz.gguf_seeds import gguf_seeds
 from tests.keras_seeds import keras_seeds
+from tests.onnx_files import as_onnx, small_models
 
 __all__ = ["TARGETS", "Target"]
 
@@ -56,6 +59,16 @@ def _torch(folder: Path) -> list[Path]:
     return [as_zip(_network(), folder), as_legacy(_network(), folder)]
 
 
+def _onnx(folder: Path) -> list[Path]:
+    return [as_onnx(_network(), folder), *small_models(folder)]
+
+
+@contextmanager
+def _reading_onnx() -> Iterator[Read]:
+    registered()
+    yield lambda path: onnx_file.read(str(path))
+
+
 @contextmanager
 def _reading(read: Callable[[str], Archive]) -> Iterator[Read]:
     yield lambda path: read(str(path))
@@ -73,6 +86,7 @@ TARGETS = {
     for target in (
         Target("safetensors", ".safetensors", _safetensors, lambda: _reading(safetensors_file.read)),
         Target("gguf", ".gguf", gguf_seeds, lambda: _reading(gguf_file.read)),
+        Target("onnx", ".onnx", _onnx, _reading_onnx),
         Target("torch", ".pt", _torch, lambda: _reading(torch_checkpoint.read)),
         Target("keras", ".h5", keras_seeds, _keras),
     )

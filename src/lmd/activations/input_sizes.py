@@ -33,7 +33,7 @@ _BARE = (
 _UNTOLD = "it needs the size of the input: data, or --input-shape for a network that can be called"
 _IDLE = "the layer was not called on this input"
 _ODD = "it gave another size than its settings say"
-_LARGEST_TOLD = 1 << 16
+_LARGEST_TOLD = 1 << 14
 """Entries of an example whose shape a file tells: operators on larger ones take minutes, and wait to be asked for."""
 
 
@@ -180,8 +180,8 @@ def _config(network: Network) -> Mapping[str, Any] | None:
 
 def _told_shape(network: Network) -> tuple[int, ...] | None:
     """The shape of the one input, without the batch axis, that a file tells along with its graph."""
-    shape = network.facts.get("input_shape")
-    if not network.runs or not isinstance(shape, list | tuple) or not all(isinstance(n, int) and n > 0 for n in shape):
+    shape = network.facts.get("input_shape") if network.runs else None
+    if not isinstance(shape, list | tuple) or not all(isinstance(n, int) and n > 0 for n in shape):
         return None
     return tuple(shape)
 

@@ -11,7 +11,7 @@ from lmd.sources.errors import UnreadableModelError
 
 __all__ = ["Format", "format_of", "source"]
 
-_OWN = ("safetensors_file", "gguf.gguf_file", "hugging_face", "keras.keras_file", "torch_checkpoint")
+_OWN = ("safetensors_file", "gguf.gguf_file", "hugging_face", "onnx.onnx_file", "keras.keras_file", "torch_checkpoint")
 """In the order they are asked: all but the last need no torch to look at a header."""
 
 

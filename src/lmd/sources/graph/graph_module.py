@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lmd.sources.graph.operations import known, operation_named
 from lmd.sources.graph.step import Graph, Step
@@ -18,10 +18,12 @@ class GraphModule(nn.Module):
     Args:
         graph: its steps.
         layers: path to module, on the meta device; the paths may be dotted.
-        parameters: names of values that are weights of no layer, to the dotted name and the parameter itself.
+        parameters: names of values that are weights of no layer, to the dotted name and the parameter itself; tensors
+            that are no parameters become buffers, and a layer's own stays where it is.
 
     Attributes:
         names: path of a child to the path it was given, where torch refused that.
+        held: value to the dotted name under which its parameter or buffer is found.
         unknown: why the graph cannot be called, a sentence each.
     """
 
@@ -29,7 +31,7 @@ class GraphModule(nn.Module):
         self,
         graph: Graph,
         layers: Mapping[str, nn.Module],
-        parameters: Mapping[str, tuple[str, nn.Parameter]] | None = None,
+        parameters: Mapping[str, tuple[str, Tensor]] | None = None,
     ) -> None:
         """Place the layers; steps whose operation is not registered are named in ``unknown``."""
         super().__init__()
@@ -51,17 +53,21 @@ class GraphModule(nn.Module):
             self.names[placed] = path
         return placed
 
-    def _hold(self, name: str, parameter: nn.Parameter) -> str:
-        """Register a parameter under a dotted name, and say under which name it is found."""
+    def _hold(self, name: str, tensor: Tensor) -> str:
+        """Register a parameter or a buffer under a dotted name, and say under which name it is found."""
         path, _, last = name.rpartition(".")
         owner = self
         if path:
             placed = self._places.get(path) or self._placed(path, nn.Module())
             self._places[path] = placed
             owner = self.get_submodule(placed)
-        if hasattr(owner, last):
-            raise ValueError(f"{name!r} cannot be the name of a parameter: the module has an attribute of that name.")
-        owner.register_parameter(last, parameter)
+        last = last or "_"
+        while hasattr(owner, last) and getattr(owner, last) is not tensor:
+            last += "_"
+        if isinstance(tensor, nn.Parameter):
+            owner.register_parameter(last, tensor)
+        else:
+            owner.register_buffer(last, tensor)
         return f"{self._places[path]}.{last}" if path else last
 
     @property
@@ -81,7 +87,7 @@ class GraphModule(nn.Module):
         if len(given) != len(inputs):
             raise ValueError(f"{len(given)} inputs came, the graph takes {len(inputs)}: {', '.join(inputs)}.")
         values: dict[str, Any] = {**self.graph.constants, **dict(zip(inputs, given, strict=True))}
-        values.update((name, self.get_parameter(parameter)) for name, parameter in self.held.items())
+        values.update((name, self._numbers(held)) for name, held in self.held.items())
         for step in self.graph.steps:
             made = self._made(step, [values[name] if name else None for name in step.inputs])
             results = made if isinstance(made, tuple) else (made,)
@@ -90,6 +96,10 @@ class GraphModule(nn.Module):
                 values.pop(name, None)
         found = tuple(values[name] for name in self.graph.outputs)
         return found[0] if len(found) == 1 else found
+
+    def _numbers(self, name: str) -> Tensor:
+        path, _, last = name.rpartition(".")
+        return getattr(self.get_submodule(path), last)
 
     def _made(self, step: Step, taken: list[Any]) -> Any:
         if step.module:

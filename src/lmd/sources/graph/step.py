@@ -1,10 +1,11 @@
-"""A graph of operations: which node takes which values and makes which."""
+"""A graph of operations: which node takes which values and makes which. Needs no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Graph", "Step"]
 
@@ -45,5 +46,5 @@ class Graph:
     steps: tuple[Step, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    constants: Mapping[str, Tensor] = field(default_factory=dict)
+    constants: Mapping[str, "Tensor"] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()

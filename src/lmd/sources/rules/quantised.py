@@ -64,7 +64,12 @@ def _serves(name: str, stems: set[str]) -> bool:
 def _as_quantised(name: str, records: Records, below: Mapping[str, set[str]]) -> TensorRecord | None:
     """The record of a tensor of codes; None for any other."""
     record = records[name]
-    if len(record.shape) < 2 or not (record.dtype in _INTEGERS or record.dtype.startswith(_EIGHT_BITS)):
+    # a format that knows the real numbers says how many they are
+    if (
+        record.logical
+        or len(record.shape) < 2
+        or not (record.dtype in _INTEGERS or record.dtype.startswith(_EIGHT_BITS))
+    ):
         return None
     path, _, last = name.rpartition(".")
     if _BESIDE.match(last):

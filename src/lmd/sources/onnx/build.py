@@ -1,0 +1,183 @@
+"""A plan as modules on the meta device, and a loader for each of their parameters and buffers."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lmd.sources.derived_loaders import Transposed
+from lmd.sources.graph.graph_module import GraphModule
+from lmd.sources.graph.operations import operation_named
+from lmd.sources.graph.step import Graph
+from lmd.sources.loaders import Combined, FileTensor, Held, Loader
+from lmd.sources.onnx.file.model import Constant, GraphProto
+from lmd.sources.onnx.layer_modules import module_of
+from lmd.sources.onnx.operations import registered
+from lmd.sources.onnx.operations.control import unknown_inside
+from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves
+from lmd.sources.onnx.plan.plan import Layer, Plan
+from lmd.sources.onnx.plan.records import Naming
+
+__all__ = ["built", "leaf_loader"]
+
+_INLINE = 1024
+"""Entries of a constant that is kept in memory with the graph."""
+_GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
+"""Places of torch's gates in ONNX's order: iofc for LSTM, zrh for GRU."""
+
+
+def leaf_loader(constant: Constant, name: str) -> Loader | None:
+    """The loader of one tensor of the file; None if its numbers cannot be read."""
+    place, dtype = constant.place, getattr(torch, constant.dtype, None)
+    if place is None or not isinstance(dtype, torch.dtype):
+        return None
+    if place.path:
+        return FileTensor(name, place.path, place.offset, dtype, constant.shape, _strides(constant.shape))
+    raw = bytearray(place.held) or bytearray(dtype.itemsize)
+    return Held(name, torch.frombuffer(raw, dtype=dtype)[: constant.elements].reshape(constant.shape))
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= n
+    return tuple(reversed(strides))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Evaluation:
+    """What a weight is computed with: a function of the tensors of the file that it is made of."""
+
+    expression: Expression
+    names: tuple[str, ...]
+
+    def __call__(self, *parts: Tensor) -> Tensor:
+        """Compute it."""
+        known = dict(zip(self.names, parts, strict=True))
+        with torch.no_grad():
+            return self._value(self.expression, known)
+
+    def _value(self, one: Expression | None, known: Mapping[str, Tensor]) -> Any:
+        if one is None:
+            return None
+        if isinstance(one, Leaf):
+            return known[one.constant.name]
+        taken = [self._value(part, known) for part in one.inputs]
+        return operation_named(one.operation)(*taken, **one.attributes)
+
+
+def _loader(expression: Expression, by_leaf: Mapping[str, Loader]) -> Loader:
+    """The loader of what a weight is; slices of a stored or a turned matrix are read alone."""
+    if isinstance(expression, Leaf):
+        return by_leaf[expression.constant.name]
+    (first, *others) = expression.inputs
+    if (
+        expression.operation == "onnx.Transpose"
+        and isinstance(first, Leaf)
+        and len(expression.shape) == 2
+        and not others
+    ):
+        return Transposed(by_leaf[first.constant.name])
+    names = tuple(constant.name for constant in leaves(expression))
+    return Combined(_Evaluation(expression, names), tuple(by_leaf[name] for name in names), expression.shape)
+
+
+def _gates(stored: Tensor, *, mode: str, side: int, half: int | None = None) -> Tensor:
+    """The gates of one direction in torch's order; of a bias the half for the input or for the state."""
+    part = stored[side]
+    if half is not None:
+        part = part.chunk(2)[half]
+    pieces = part.chunk(len(_GATES[mode]))
+    return torch.cat([pieces[place] for place in _GATES[mode]])
+
+
+def _recurrent_loaders(layer: Layer, loaders: Mapping[str, Loader]) -> dict[str, Loader]:
+    found: dict[str, Loader] = {}
+    mode, roles = str(layer.found.settings["mode"]), layer.found.roles
+    for side, suffix in enumerate(("", "_reverse")[: roles["W"].shape[0]]):
+        for role, name in (("W", "weight_ih"), ("R", "weight_hh")):
+            function = partial(_gates, mode=mode, side=side)
+            found[f"{name}_l0{suffix}"] = Combined(function, (loaders[role],), roles[role].shape[1:])
+        for half, name in enumerate(("bias_ih", "bias_hh") if "B" in roles else ()):
+            function = partial(_gates, mode=mode, side=side, half=half)
+            found[f"{name}_l0{suffix}"] = Combined(function, (loaders["B"],), (roles["B"].shape[1] // 2,))
+    return found
+
+
+def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
+    """The module tree, and loaders by the names of the records and by those of its parameters and buffers."""
+    registered()
+    by_leaf = {name: loader for name, c in naming.constants.items() if (loader := leaf_loader(c, naming.names[name]))}
+    loaders: dict[str, Loader] = {naming.names[name]: loader for name, loader in by_leaf.items()}
+    layers: dict[str, nn.Module] = {}
+    for layer in plan.layers:
+        layers[layer.path] = module_of(layer)
+        own = {role: _loader(expression, by_leaf) for role, expression in layer.found.roles.items()}
+        if layer.found.kind == "recurrent":
+            own = _recurrent_loaders(layer, own)
+        loaders.update((f"{layer.path}.{role}", loader) for role, loader in own.items())
+    inline, held, unknown = _values(plan, naming, by_leaf)
+    for path, module in layers.items():
+        if isinstance(module, nn.MultiheadAttention):
+            own = module.named_parameters(recurse=False)
+            held.update((f"{path}.{name}", (f"{path}.{name}", parameter)) for name, parameter in own)
+    steps = tuple(replace(step, attributes=dict(_plain(step.attributes))) for step in plan.steps)
+    unknown = (*unknown, *(word for step in steps if step.operation == "onnx.If" for word in unknown_inside(step)))
+    # versions of the standard disagree about where the cap stands
+    unknown += tuple(
+        f"softcap of node {step.name!r} is not known"
+        for step in steps
+        if step.operation == "onnx.Attention" and step.attributes.get("softcap")
+    )
+    module = GraphModule(Graph(steps, plan.inputs, plan.outputs, inline, unknown), layers, held)
+    for value, name in module.held.items():
+        path, _, last = name.rpartition(".")
+        known = f"{module.names.get(path, path)}.{last}".lstrip(".")
+        # weights that a layer holds for an operation have their loader
+        if known not in loaders:
+            loaders[known] = by_leaf[_constant_of(value, plan)]
+    return module, loaders
+
+
+def _constant_of(value: str, plan: Plan) -> str:
+    return plan.taken[value].name if value in plan.taken else value
+
+
+_Held = dict[str, tuple[str, Tensor]]
+
+
+def _values(
+    plan: Plan, naming: Naming, by_leaf: Mapping[str, Loader]
+) -> tuple[dict[str, Tensor], _Held, tuple[str, ...]]:
+    """Tensors that steps take and parameters of no layer: numbers kept, tensors held, and why some are not there."""
+    inline: dict[str, Tensor] = {}
+    held: _Held = {}
+    unknown: list[str] = []
+    untaken = naming.raw.keys() - {constant.name for constant in plan.taken.values()}
+    for value, constant in (*plan.taken.items(), *((name, naming.constants[name]) for name in sorted(untaken))):
+        loader = by_leaf.get(constant.name)
+        if loader is None:
+            unknown.append(f"tensor {constant.name!r}: {constant.reason or 'its type is not known to torch'}")
+            continue
+        empty = torch.empty(constant.shape, dtype=getattr(torch, constant.dtype), device="meta")
+        if constant.name in naming.raw:
+            held[value] = (naming.names[constant.name], nn.Parameter(empty, requires_grad=False))
+        elif constant.elements <= _INLINE:
+            inline[value] = loader()
+        else:
+            held[value] = (naming.names[constant.name], empty)
+    return inline, held, tuple(unknown)
+
+
+def _plain(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Settings without tensors of the file, which become tensors, and graphs, which no operation takes."""
+    for name, value in attributes.items():
+        if isinstance(value, Constant):
+            loader = leaf_loader(value, name)
+            yield name, loader() if loader else None
+        elif not isinstance(value, GraphProto):
+            yield name, value

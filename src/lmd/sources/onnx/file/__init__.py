@@ -1,0 +1,1 @@
+"""The file: its messages, its tensors, its functions, as records."""

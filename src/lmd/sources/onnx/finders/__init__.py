@@ -1,0 +1,1 @@
+"""Nodes that are layers: what each holds and how it is called."""

@@ -1,0 +1,227 @@
+"""A graph to layers, operations between them, and what becomes of every tensor. Needs no torch."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+
+from lmd.sources.graph.step import Step
+from lmd.sources.onnx.file.model import Constant, GraphProto, Model, Node
+from lmd.sources.onnx.finders import dense, kernels, norms, quantised, recurrent, tables
+from lmd.sources.onnx.plan.attention import attention_of, with_attention
+from lmd.sources.onnx.plan.branches import branch_step, is_choice
+from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves
+from lmd.sources.onnx.plan.flattened import flattened
+from lmd.sources.onnx.plan.naming import candidates
+from lmd.sources.onnx.plan.view import Found, View, operation_of, view_of
+
+__all__ = ["Layer", "Plan", "plan_of"]
+
+Finder = Callable[[Node, View], Found | None]
+
+_FINDERS: dict[str, Finder] = {
+    "Gemm": dense.gemm,
+    "MatMul": dense.matmul,
+    "Conv": kernels.conv,
+    "ConvTranspose": kernels.conv_transpose,
+    "BatchNormalization": norms.batch_norm,
+    "InstanceNormalization": norms.instance_norm,
+    "LayerNormalization": norms.layer_norm,
+    "SimplifiedLayerNormalization": norms.rms_norm,
+    "RMSNormalization": norms.rms_norm,
+    "GroupNormalization": norms.group_norm,
+    "Mul": norms.channel_scale,
+    "Div": norms.channel_scale,
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent.recurrent),
+    "Gather": tables.gather,
+    "PRelu": tables.prelu,
+    "QLinearConv": quantised.qlinear_conv,
+    "QLinearMatMul": quantised.qlinear_matmul,
+    "ConvInteger": quantised.conv_integer,
+    "MatMulInteger": quantised.matmul_integer,
+    "com.microsoft.QGemm": quantised.qgemm,
+}
+"""Who looks at which node."""
+_REAL = frozenset(("bfloat16", "float16", "float32", "float64"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """A layer under its path."""
+
+    path: str
+    found: Found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What a graph is.
+
+    Attributes:
+        layers: in the order of the graph.
+        steps: those that the outputs need, in order.
+        taken: values that steps take and that are tensors of the file, to those tensors.
+        inputs: values that a call gives.
+        outputs: values that it returns.
+        starts: names of the tensors that recurrent layers start from.
+    """
+
+    layers: tuple[Layer, ...]
+    steps: tuple[Step, ...]
+    taken: Mapping[str, Constant]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    starts: frozenset[str]
+
+
+def plan_of(model: Model) -> Plan:
+    """Look for layers node by node; the rest are operations."""
+    graph = flattened(model.graph)
+    return _Planner(view_of(graph, model.opsets), graph).plan()
+
+
+@dataclass(slots=True, eq=False)
+class _Planner:
+    view: View
+    graph: GraphProto
+    layers: dict[str, Layer] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    known: dict[tuple[object, ...], str] = field(default_factory=dict)
+
+    def plan(self) -> Plan:
+        absorbed: set[int] = set()
+        for node in self.view.nodes:
+            if id(node) not in absorbed:
+                found = self._found(node)
+                absorbed.update(map(id, found.absorbed if found else ()))
+                self._add(node, found)
+        self._join_attention()
+        outputs = tuple(value.name for value in self.graph.outputs)
+        needed = _needed(self.steps, outputs)
+        taken: dict[str, Constant] = {}
+        wanted = [*(value for step in needed for value in step.inputs), *outputs]
+        steps = (*self._computed(wanted, taken), *needed)
+        inputs = tuple(value.name for value in self.graph.inputs)
+        return Plan(tuple(self.layers.values()), steps, taken, inputs, outputs, frozenset(self._starts()))
+
+    def _starts(self) -> Iterator[str]:
+        """The tensors that the states of recurrent layers are, or are spread from."""
+        makers = {value: node for node in self.view.nodes for value in node.outputs}
+        for node in self.view.nodes:
+            for value in node.inputs[5:7] if node.op in ("LSTM", "GRU", "RNN") and not node.domain else ():
+                spread = makers.get(value)
+                first = spread.inputs[0] if spread is not None and spread.op == "Expand" and spread.inputs else value
+                constant = self.view.constants.get(first)
+                if isinstance(constant, Leaf):
+                    yield constant.constant.name
+
+    def _found(self, node: Node) -> Found | None:
+        called = f"{node.domain}.{node.op}" if node.domain else node.op
+        finder = _FINDERS.get(called) if node.inputs and node.outputs else None
+        try:
+            found = finder(node, self.view) if finder else None
+        except (IndexError, KeyError, TypeError, ValueError):
+            # a node with settings of another type or number than the standard's: the operation will refuse it
+            return None
+        return found if found is not None and all(map(_is_sound, found.roles.values())) else None
+
+    def _add(self, node: Node, found: Found | None) -> None:
+        path = self._path(node, found) if found else ""
+        if found is None or not found.inputs:
+            self.steps.append(_operation(node, self.view))
+            return
+        for around in found.before:
+            self.steps.append(_around(node, around))
+        self.steps.append(Step(node.called, "", found.inputs, found.outputs, module=path))
+        for around in found.after:
+            self.steps.append(_around(node, around))
+
+    def _join_attention(self) -> None:
+        """Put torch's attention layer in the places of its projections."""
+        layers = {path: layer.found for path, layer in self.layers.items()}
+        for place, step in enumerate(self.steps):
+            found = attention_of(step.module, layers, step, self.view) if step.module else None
+            if found is None:
+                continue
+            path = step.module.rpartition(".")[0]
+            self.layers[step.module] = Layer(path, found)
+            self.steps[place] = with_attention(step, path, found)
+
+    def _path(self, node: Node, found: Found) -> str:
+        """The path of the layer; that of a layer met before if it is the same one, called again."""
+        settings = tuple(sorted((key, str(value)) for key, value in found.settings.items()))
+        key = (found.kind, settings, *((role, _same(e)) for role, e in sorted(found.roles.items())))
+        if key in self.known:
+            return self.known[key]
+        bias = found.roles.get("bias") or found.roles.get("B")
+        names = candidates(node.name, node.op, _name(next(iter(found.roles.values()))), _name(bias) if bias else "")
+        path = next(path for path in names if path not in self.layers)
+        self.layers[path] = Layer(path, found)
+        self.known[key] = path
+        return path
+
+    def _computed(self, wanted: list[str], taken: dict[str, Constant]) -> Iterator[Step]:
+        """The steps that compute values of constants, and the tensors of the file that any step takes."""
+        done: set[str] = set()
+        for value in wanted:
+            waiting = [value]
+            while waiting:
+                one = waiting[-1]
+                node = self.view.made.get(one)
+                ready = node is None or one in done or all(v in done or not v for v in node.inputs)
+                if not ready and node is not None:
+                    waiting.extend(v for v in node.inputs if v and v not in done)
+                    continue
+                waiting.pop()
+                if one in done:
+                    continue
+                done.add(one)
+                constant = self.view.constants.get(one)
+                if isinstance(constant, Leaf):
+                    taken[one] = constant.constant
+                elif node is not None:
+                    yield _operation(node, self.view)
+
+
+def _operation(node: Node, view: View) -> Step:
+    if is_choice(node) and node.inputs:
+        return branch_step(node, view.opsets)
+    settings = node.attributes
+    if node.op == "Split" and not node.domain and len(node.inputs) < 2 and not {"split", "num_outputs"} & set(settings):
+        settings = {**settings, "num_outputs": len(node.outputs)}
+    return Step(node.called, operation_of(node, view.opsets), node.inputs, node.outputs, settings)
+
+
+def _around(node: Node, given: tuple[str, tuple[str, ...], tuple[str, ...], Mapping[str, object]]) -> Step:
+    operation, inputs, outputs, attributes = given
+    return Step(node.called, operation, inputs, outputs, attributes)
+
+
+def _needed(steps: list[Step], outputs: tuple[str, ...]) -> list[Step]:
+    """Those on the way to the outputs; nobody takes what the others make."""
+    wanted, kept = set(outputs), []
+    for step in reversed(steps):
+        if wanted & set(step.outputs):
+            kept.append(step)
+            wanted.update(step.inputs)
+    return [replace(step, outputs=tuple(v if v in wanted else "" for v in step.outputs)) for step in reversed(kept)]
+
+
+def _is_sound(expression: Expression) -> bool:
+    """Whether it is of real numbers that can be read, and no part of a tensor, which would be no layer of its own."""
+    parts = list(leaves(expression))
+    readable = all(constant.place is not None for constant in parts)
+    whole = prod(expression.shape) >= max((constant.elements for constant in parts), default=0)
+    return readable and whole and expression.dtype in _REAL
+
+
+def _same(expression: Expression) -> object:
+    """What two uses of one weight have in common."""
+    if isinstance(expression, Leaf):
+        return expression.constant.name
+    settings = tuple(sorted((key, str(value)) for key, value in expression.attributes.items()))
+    return (expression.operation, settings, *(_same(part) if part is not None else None for part in expression.inputs))
+
+
+def _name(expression: Expression) -> str:
+    """Of the tensor with the most entries."""
+    return max(leaves(expression), key=lambda constant: constant.elements).name

@@ -1,0 +1,186 @@
+"""Every tensor of the file as a record, under the name of the layer it belongs to. Needs no torch."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+
+from lmd.sources.onnx.file.model import Constant, GraphProto
+from lmd.sources.onnx.finders.quantised import step_of
+from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves, main_leaf, numbers
+from lmd.sources.onnx.plan.flattened import all_constants
+from lmd.sources.onnx.plan.naming import dotted
+from lmd.sources.onnx.plan.plan import Layer, Plan
+from lmd.sources.reading import Reading, Role, TensorRecord
+from lmd.sources.rules.tensor_roles import with_roles
+
+__all__ = ["Naming", "named", "readings_of", "steps_of_codes"]
+
+_KINDS = {
+    "dense": "dense",
+    "conv": "kernel_matrix",
+    "conv_transposed": "transposed_kernel_matrix",
+    "embedding": "embedding",
+    "recurrent": "gate",
+    "attention": "query",
+}
+"""Of a module to the word for its matrix; the others are diagonal."""
+_STATISTICS = frozenset(("running_mean", "running_var"))
+_A_BIAS = "a bias: it shifts, it is no linear map"
+_REAL = ("float16", "bfloat16", "float32", "float64")
+
+
+@dataclass(slots=True)
+class Naming:
+    """What the tensors of a file are called.
+
+    Attributes:
+        records: one for each, in the order of the file, tied ones behind their first.
+        constants: the tensors themselves, by their name in the file.
+        names: of a tensor in the file to that of its record.
+        raw: tensors that no layer has and that are parameters: name in the file to name of the record.
+    """
+
+    records: list[TensorRecord] = field(default_factory=list)
+    constants: dict[str, Constant] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    raw: dict[str, str] = field(default_factory=dict)
+
+
+def named(graph: GraphProto, plan: Plan) -> Naming:
+    """Name every tensor: those of layers by path and role, the others as in the file."""
+    inside = {constant.name: where for constant, where in all_constants(graph)}
+    naming = Naming(constants={constant.name: constant for constant, _ in all_constants(graph)})
+    claims = _Claims()
+    for layer in plan.layers:
+        for role, expression in layer.found.roles.items():
+            claims.claim(layer, role, expression)
+    records: list[tuple[str | None, TensorRecord]] = []
+    for name, constant in naming.constants.items():
+        record = claims.chosen.get(name) or claims.record(constant, dotted(name) or "tensor")
+        naming.names[name] = record.name
+        records += [(name, record), *((None, twin) for twin in claims.tied.get(name, ()))]
+    settled = with_roles(record for _, record in records)
+    for (name, _), found in zip(records, settled, strict=True):
+        record = found
+        if name is not None and name not in claims.chosen and found.role == "parameter" and not found.reason:
+            record = _of_no_layer(found, naming.constants[name], inside[name], starts=plan.starts)
+            if record.role == "parameter" and not record.reason:
+                naming.raw[name] = record.name
+        naming.records.append(record)
+    return naming
+
+
+@dataclass(slots=True)
+class _Claims:
+    """What layers say of tensors, the first layer first.
+
+    Attributes:
+        chosen: name in the file to the record.
+        tied: name in the file to the records of its further uses.
+        taken: names of records so far.
+    """
+
+    chosen: dict[str, TensorRecord] = field(default_factory=dict)
+    tied: dict[str, list[TensorRecord]] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+
+    def record(self, constant: Constant, name: str, role: Role = "parameter", reason: str = "") -> TensorRecord:
+        """A record under a name that no other has."""
+        free, number = name, 2
+        while free in self.taken:
+            free, number = f"{name}_{number}", number + 1
+        self.taken.add(free)
+        file_name = constant.name if constant.name != free else ""
+        return TensorRecord(free, constant.shape, constant.dtype, role, reason or constant.reason, file_name)
+
+    def claim(self, layer: Layer, role: str, expression: Expression) -> None:
+        """Name the tensors of one parameter of a layer."""
+        main, path = main_leaf(expression), f"{layer.path}.{role}"
+        if main is None:
+            return
+        codes = step_of(expression) is not None
+        for constant in leaves(expression):
+            first = self.chosen.get(constant.name)
+            if first is not None:
+                if constant is main and first.role == "parameter" and path != first.name:
+                    reason = f"same tensor as {first.name}"
+                    twin = TensorRecord(path, constant.shape, constant.dtype, "tied", reason, tied_to=first.name)
+                    self.tied.setdefault(constant.name, []).append(twin)
+                continue
+            own = dotted(constant.name)
+            kept = own.startswith(f"{layer.path}.")
+            if constant is main:
+                record = self.record(constant, own if kept else path, *_role(layer, role))
+                # the numbers are known, whatever they are stored as
+                record = replace(record, logical=constant.elements if codes else 0)
+            else:
+                name = own if kept else f"{path}_{dotted(constant.name).rpartition('.')[2]}"
+                record = self.record(constant, name, *_beside(constant, path, codes=codes))
+            self.chosen[constant.name] = record
+
+
+def _beside(constant: Constant, path: str, *, codes: bool) -> tuple[Role, str]:
+    """Role and reason of a tensor that a weight is computed with."""
+    if codes or constant.dtype not in _REAL:
+        return "buffer", "scale or zero point of a quantised weight" if codes else f"settings that {path} is made with"
+    return ("buffer", f"a number that {path} is computed with") if constant.elements == 1 else ("parameter", "")
+
+
+def _role(layer: Layer, role: str) -> tuple[Role, str]:
+    if role in _STATISTICS:
+        return "buffer", "kept by the module, not trained"
+    return ("parameter", _A_BIAS) if role in ("B", "bias", "in_proj_bias") else ("parameter", "")
+
+
+def _of_no_layer(record: TensorRecord, constant: Constant, inside: str, *, starts: frozenset[str]) -> TensorRecord:
+    """The record of a tensor that belongs to no layer, with its role and its reason."""
+    if constant.name in starts:
+        found = numbers(Leaf(constant))
+        if found is not None and not found.any():
+            return replace(record, role="buffer", reason="zeros that a recurrent layer starts from")
+        return replace(record, reason="the state that a recurrent layer starts from: no linear map")
+    role, reason = _why_no_layer(constant, inside)
+    return replace(record, role=role, reason=reason)
+
+
+def _why_no_layer(constant: Constant, inside: str) -> tuple[Role, str]:
+    if constant.dtype.startswith(("complex", "float8")):
+        return "parameter", f"{constant.dtype}: no layer kind takes such numbers"
+    if constant.dtype not in _REAL:
+        return "buffer", f"{constant.dtype} numbers of an operation: no trained weight"
+    if constant.elements <= 1:
+        return "buffer", "a single number that an operation takes"
+    if len(constant.shape) > 1:
+        return "parameter", ""
+    where = f" inside {inside}" if inside else ""
+    return "parameter", f"a vector that an operation{where} takes, not as a gain of channels: no linear map"
+
+
+def readings_of(plan: Plan, naming: Naming) -> Iterator[Reading]:
+    """How each layer is read, and each tensor that is a parameter by itself."""
+    shapes = {record.name: record.shape for record in naming.records}
+    seen: set[str] = set()
+    for layer in plan.layers:
+        found = layer.found
+        roles = {
+            role if index == 0 else f"{role}_{index}": naming.names[constant.name]
+            for role, expression in found.roles.items()
+            for index, constant in enumerate(leaves(expression))
+        }
+        weight = next(iter(found.roles.values()))
+        if set(roles.values()) <= seen:
+            continue
+        seen.update(roles.values())
+        words = {f"weight_{role}" if role[0] in ("W", "R") else role: name for role, name in roles.items()}
+        yield Reading(
+            layer.path, _KINDS.get(found.kind, "diagonal"), words, weight.shape, "declared", reason=found.note
+        )
+    for name in naming.raw.values():
+        if prod(shapes[name]) > 1:
+            yield Reading(name, "raw", {name.rpartition(".")[2]: name}, shapes[name], "guess")
+
+
+def steps_of_codes(plan: Plan) -> Mapping[str, object]:
+    """Of each layer whose weight is stored as whole numbers, their type and their largest step."""
+    found = {layer.path: step_of(next(iter(layer.found.roles.values()))) for layer in plan.layers}
+    return {path: step for path, step in found.items() if step is not None}
