@@ -9,10 +9,9 @@ from lmd.atlas.folder import read_json, read_record
 from lmd.atlas.layer_record import LayerRecord, Stored
 from lmd.sources.coverage import Coverage, TensorCoverage
 
-__all__ = ["PENDING", "UNCHOSEN", "read_head", "stored_coverage", "stored_layers"]
+__all__ = ["PENDING", "read_head", "stored_coverage", "stored_layers"]
 
 PENDING = "not decomposed yet: the run goes on, or was interrupted; --resume goes on with it"
-UNCHOSEN = "left out by the choice of layers"
 
 
 def read_head(folder: Path, schema_version: int) -> dict[str, Any]:

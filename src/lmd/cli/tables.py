@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lmd.atlas.stored import UNCHOSEN
 from lmd.cli.plain import plain
+from lmd.sources.coverage import UNCHOSEN
 
 if TYPE_CHECKING:
     from lmd.atlas.atlas import Atlas

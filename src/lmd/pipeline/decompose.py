@@ -20,7 +20,7 @@ from lmd.atlas.atlas import Atlas, layer_file
 from lmd.atlas.folder import read_record, write_tensors
 from lmd.atlas.layer_record import LayerRecord, Stored
 from lmd.atlas.resuming import checked_folder, prepare
-from lmd.atlas.stored import PENDING, UNCHOSEN
+from lmd.atlas.stored import PENDING
 from lmd.engines.local import Engine, Local
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.updates.differences import Unpaired
@@ -30,7 +30,7 @@ from lmd.pipeline.base import against_base
 from lmd.pipeline.layer_task import LayerTask, record_of
 from lmd.pipeline.options import Options
 from lmd.sources.checksum import sha256_of_tensors
-from lmd.sources.coverage import Coverage, coverage_of
+from lmd.sources.coverage import UNCHOSEN, Coverage, coverage_of
 from lmd.sources.network import Network
 from lmd.sources.open_network import open_network
 from lmd.sources.runnable import runnable

@@ -7,9 +7,12 @@ from typing import Literal
 from lmd.sources.reading import Reading, TensorRecord
 from lmd.sources.rules.tensor_roles import effective_names
 
-__all__ = ["Coverage", "Status", "TensorCoverage", "coverage_of", "mapped_names"]
+__all__ = ["UNCHOSEN", "Coverage", "Status", "TensorCoverage", "coverage_of", "mapped_names"]
 
 Status = Literal["decomposed", "vector", "buffer", "tied", "optimiser", "unsupported", "failed"]
+
+UNCHOSEN = "left out by the choice of layers"
+"""The reason of tensors whose rows nobody asked for."""
 
 
 @dataclass(frozen=True, slots=True)
