@@ -24,3 +24,8 @@ def test_the_stored_list_serves_without_arrays():
 
 def test_a_failed_layer_has_no_spectrum():
     assert draw_spectrum(_LAYER, {}, 10) is None
+
+
+def test_coarsely_stored_weights_show_their_rounding_floor():
+    arrays = {"spectrum": np.array([3.0, 1.0]), "rounding_floor.floor_spectrum": np.array([0.2, 0.1])}
+    assert draw_spectrum(_LAYER, arrays, 10) == {"x": [1, 2], "value": [3, 1], "floor": [0.2, 0.1], "edge": 2.5}

@@ -27,6 +27,10 @@ function curveTraces(drawing) {
   const traces = [];
   if (drawing.baseline) traces.push(one("random", "baseline", color("baseline"), 1.6));
   traces.push(one("this layer", "value", color("value"), 2.4));
+  if (drawing.floor) {
+    const floor = one("rounding alone", "floor", color("edge"), 1.6);
+    traces.push({ ...floor, mode: "lines", line: { ...floor.line, dash: "dot" } });
+  }
   if (typeof drawing.edge === "number") {
     const ends = drawing.x.length > 1 ? [drawing.x[0], drawing.x[drawing.x.length - 1]] : [0.7, 1.5];
     traces.push({ type: "scatter", mode: "lines", name: "noise edge", x: ends, y: [drawing.edge, drawing.edge],

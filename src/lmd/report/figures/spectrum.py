@@ -17,7 +17,8 @@ __all__ = ["draw_spectrum"]
     title="Spectrum",
     caption="How much the layer stretches each of its directions, strongest first: where the line runs above the grey "
     "one, the layer does more than a random matrix of the same shape and Frobenius norm would (Marchenko–Pastur "
-    "quantiles); the dashed line is where the spectrum of noise alone would end.",
+    "quantiles); the dashed line is where the spectrum of noise alone would end. Of coarsely stored weights the dotted "
+    "line is what rounding alone would give: nothing is to be read from values near it.",
     x="singular index i",
     y="singular value σ (output/input)",
     log="x",
@@ -35,6 +36,9 @@ def draw_spectrum(layer: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], 
         drawing["of"] = max(baseline.size, S.size)
     if baseline.size >= S.size:
         drawing["baseline"] = compact(baseline[at].tolist())
+    floor = np.asarray(arrays.get("rounding_floor.floor_spectrum", ()), dtype=np.float64).ravel()
+    if floor.size >= S.size:
+        drawing["floor"] = compact(floor[at].tolist())
     edge = layer.get("findings", {}).get("noise_edge", {}).get("value")
     if isinstance(edge, (int, float)):
         drawing["edge"] = compact(edge)
