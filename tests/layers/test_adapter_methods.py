@@ -251,3 +251,23 @@ def test_tensors_of_another_shape_are_refused_by_name(tmp_path: Path) -> None:
     atlas = decompose(folder, base=Net())
     assert "do not fit the base's layer fc, which is 16 x 16" in atlas.layer("fc.adapter").entry["reason"]
     assert atlas.layer("wide.adapter").entry["reason"] == ""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("start", ["pissa", "olora", "pissa_niter_4"])
+def test_dora_rescales_what_the_start_of_its_factors_left(start: str, tmp_path: Path) -> None:
+    base = Net().eval()
+    config = peft.LoraConfig(r=3, lora_alpha=5, target_modules=["fc"], init_lora_weights=start, use_dora=True)
+    model = adapted(copy.deepcopy(base), config)
+    expected = changed(model, base)["fc"]
+    atlas = decompose(saved(model, tmp_path), base=base)
+    row = atlas.layer("fc.difference")
+    assert atlas.coverage.accounted == 1.0
+    assert start in atlas.layer("fc.adapter").entry["note"]
+    if start == "pissa_niter_4":
+        assert "as pissa_niter_4 left it" in row.entry["reason"]
+    else:
+        spectrum = padded(row.arrays()["spectrum"], expected.numel())
+        assert (spectrum - expected).abs().max() < 4 * _SINGLE * expected[0]
+    live = next(r for r in decompose(model, parts=False).layers if r.name.endswith("fc.adapter"))
+    assert f"whose weight {start} changed first" in live.entry["note"]

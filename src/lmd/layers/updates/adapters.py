@@ -20,6 +20,7 @@ from lmd.layers.updates.setting import Setting, without_update
 from lmd.layers.updates.shared_bases import SHARED_BASES
 from lmd.layers.updates.unpaired import NeedsBase, Unpaired
 from lmd.layers.updates.whole_update import PartialUpdate, beside, from_leading_part, rescaled_update
+from lmd.layers.updates.starts import start_of
 from lmd.sources.adapter_names import AdapterTensors, adapters_among, is_role
 from lmd.sources.adapter_scale import configured_rank, is_named, scale_of
 from lmd.sources.loaders import Combined
@@ -69,7 +70,7 @@ def live_adapter(module: nn.Module, path: str, network: Network) -> Iterator[Lay
     bases = _changed(module, path, network, experts)
     for one in found:
         name = join(join(path, "adapter"), one.adapter if len(found) > 1 else "").rstrip(".")
-        scale, config = live_settings(module, one)
+        scale, config = live_settings(module, one, network.skeleton)
         merged = one.adapter in getattr(module, "merged_adapters", ())
         for index, row in enumerate(_rows(one, Setting(name, scale, f"scale {scale:g}", experts, config), network)):
             if merged or not bases:
@@ -115,22 +116,16 @@ def _lora(one: AdapterTensors, setting: Setting, network: Network) -> LayerMatri
     (out, inn), rank = one.shape, one.rank
     form = partial(_thin, roles=roles, scale=setting.scale, groups=one.groups)
     row = ThinProduct(setting.name, "adapter", one.shape, Combined(form, parts, (out + inn, rank)), inner=rank)
-    magnitude = one.roles.get("lora_magnitude_vector")
-    start = str(setting.config.get("init_lora_weights", ""))
-    if magnitude is not None:
-        completed = partial(rescaled_update, magnitude=network.loader(magnitude))
-        return _partial(row, completed, f"the low-rank part of DoRA, rank {rank}; {setting.note}")
-    if start in ("pissa", "olora"):
-        completed = partial(from_leading_part, start=start, scale=setting.scale)
-        words = f"the product alone: its factors began as a part of W, taken out of W then ({start})"
-        return _partial(row, completed, f"LoRA of rank {rank}; {setting.note}; {words}")
     name = "AdaLoRA" if "lora_E" in one.roles else "LoRA"
-    other = f"; trained beside weights that {start} changed first, to be added to those" if _moves_base(start) else ""
-    return replace(row, note=f"{name} of rank {rank}; {setting.note}{other}")
-
-
-def _moves_base(start: str) -> bool:
-    return start.startswith(("pissa", "corda", "loftq", "lora_ga"))
+    start = start_of(setting.config, setting.scale)
+    magnitude = one.roles.get("lora_magnitude_vector")
+    if magnitude is not None:
+        completed = partial(rescaled_update, magnitude=network.loader(magnitude), start=start)
+        return _partial(row, completed, f"the low-rank part of DoRA, rank {rank}{start.words}; {setting.note}")
+    if start.part is not None:
+        completed = partial(from_leading_part, start=start)
+        return _partial(row, completed, f"LoRA of rank {rank}{start.words}; {setting.note}")
+    return replace(row, note=f"{name} of rank {rank}{start.words}; {setting.note}")
 
 
 def _partial(row: ThinProduct, completed: Callable[..., LayerMatrix], note: str) -> PartialUpdate:
