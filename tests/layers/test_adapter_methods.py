@@ -197,7 +197,12 @@ def test_packed_projections_are_changed_as_one_matrix(tmp_path: Path) -> None:
     row = atlas.layer("heads.adapter")
     assert row.arrays()["spectrum"] == pytest.approx(torch.linalg.svdvals(moved)[:3], rel=1e-5)
     assert row.entry["findings"]["update_ratio"]["value"] > 0
-    assert atlas.layer("heads.base_layer.out_proj.adapter").entry["findings"]["update_ratio"]["value"] > 0
+    output = atlas.layer("heads.out_proj.adapter")
+    assert output.entry["findings"]["update_ratio"]["value"] > 0
+    moved = (merged.heads.out_proj.weight - base.heads.out_proj.weight).detach().double()
+    # peft adds it once in its own layer and once more in the attention around it
+    assert 2 * output.arrays()["spectrum"] == pytest.approx(torch.linalg.svdvals(moved)[:3], rel=1e-5)
+    assert "adds it to the weight twice" in output.entry["note"]
 
 
 @pytest.mark.filterwarnings("ignore")

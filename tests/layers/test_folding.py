@@ -180,3 +180,13 @@ def test_the_gate_of_gated_queries_is_folded_like_its_queries():
     for name in ("self_attn.q_proj.gate", "self_attn.k_proj"):
         assert "folded in from before" in rows[name].note
         assert torch.allclose(rows[name].load(), plain[name].load().double() * gain)
+
+
+class Elsewhere(nn.Sequential):
+    def forward(self, x):
+        return self[1](x) + self[0](x)
+
+
+def test_a_sequence_with_a_forward_of_its_own_folds_nothing():
+    rows = folded(Elsewhere(nn.LayerNorm(4), nn.Linear(4, 4)))
+    assert "none is certain" in rows["1"].note

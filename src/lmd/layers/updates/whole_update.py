@@ -60,7 +60,7 @@ def rescaled_update(row: ThinProduct, base: LayerMatrix, *, magnitude: Loader, s
         reason = f"DoRA rescales the weight as {start.name} left it, which neither the adapter nor the base tells"
         loader = Missing(magnitude.tensors, row.shape)
         return Unpaired(_named(row), "difference", row.shape, loader, reason=reason)
-    form = partial(_rescaled, shape=row.shape, form=base.form, groups=base.groups, start=start.part)
+    form = partial(_rescaled, dense=_reader(base), start=start.part)
     # the factors are accounted for in their own row, the weight in the base
     loader = Combined(form, (Borrowed(row.loader), magnitude, Borrowed(base.loader)), row.shape)
     less = "" if start.part is None else ", the part of W that the factors began as taken out first"
@@ -70,7 +70,7 @@ def rescaled_update(row: ThinProduct, base: LayerMatrix, *, magnitude: Loader, s
 def from_leading_part(row: ThinProduct, base: LayerMatrix, *, start: Start) -> LayerMatrix:
     """``BA`` less the part of ``W`` that the factors began as, which was taken out of ``W`` then."""
     assert start.part is not None
-    form = partial(_less_start, shape=row.shape, form=base.form, groups=base.groups, start=start.part)
+    form = partial(_less_start, dense=_reader(base), start=start.part)
     loader = Combined(form, (Borrowed(row.loader), Borrowed(base.loader)), row.shape)
     return _difference(row, base, loader, "the whole update: the product less the part of W that it began as")
 
@@ -85,37 +85,25 @@ def _difference(row: ThinProduct, base: LayerMatrix, loader: Loader, words: str)
     return Update(_named(row), "difference", row.shape, loader, note=note, base=base)
 
 
-def _dense(stored: Tensor, shape: tuple[int, int], form: Form, groups: int) -> Matrix:
+def _reader(base: LayerMatrix) -> Form:
+    return partial(_dense, shape=base.shape, form=base.form, groups=base.groups)
+
+
+def _dense(stored: Tensor, *, shape: tuple[int, int], form: Form, groups: int) -> Matrix:
     out, inn = shape
     return torch.block_diag(*form(stored).double().reshape(groups, out // groups, inn // groups))
 
 
 def _rescaled(
-    factors: Tensor,
-    magnitude: Tensor,
-    stored: Tensor,
-    *,
-    shape: tuple[int, int],
-    form: Form,
-    groups: int,
-    start: Callable[[Tensor, int], Tensor] | None,
+    factors: Tensor, magnitude: Tensor, stored: Tensor, *, dense: Form, start: Callable[[Tensor, int], Tensor] | None
 ) -> Matrix:
-    W = _dense(stored, shape, form, groups)
+    W = dense(stored)
     kept = W if start is None else W - start(W, factors.shape[1])
-    moved = kept + factors[: shape[0]] @ factors[shape[0] :].T
+    moved = kept + factors[: len(W)] @ factors[len(W) :].T
     lengths = torch.linalg.vector_norm(moved, dim=1)
     return (magnitude.double().flatten() / lengths)[:, None] * moved - W
 
 
-def _less_start(
-    factors: Tensor,
-    stored: Tensor,
-    *,
-    shape: tuple[int, int],
-    form: Form,
-    groups: int,
-    start: Callable[[Tensor, int], Tensor],
-) -> Matrix:
-    W = _dense(stored, shape, form, groups)
-    return factors[: shape[0]] @ factors[shape[0] :].T - start(W, factors.shape[1])
-
+def _less_start(factors: Tensor, stored: Tensor, *, dense: Form, start: Callable[[Tensor, int], Tensor]) -> Matrix:
+    W = dense(stored)
+    return factors[: len(W)] @ factors[len(W) :].T - start(W, factors.shape[1])
