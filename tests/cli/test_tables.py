@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lmd.cli.plain import plain
@@ -74,3 +76,20 @@ def test_a_shape_that_does_not_fit_is_said_once(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     assert shown.count("no operator: the forward pass failed with RuntimeError: mat1 and mat2") == 1
     assert "operator norm" not in shown
+
+
+def test_an_update_without_its_base_shows_no_shape_and_no_legend(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file({"base_model.model.fc.oft_R.weight": torch.zeros(2, 6)}, tmp_path / "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "OFT", "r": 2}')
+    atlas_table(decompose(tmp_path))
+    shown = capsys.readouterr().out
+    assert "2 x 6" not in shown
+    assert "Marchenko-Pastur" not in shown
+
+
+def test_a_bare_file_that_cannot_be_run_names_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"conv.weight": torch.ones(4, 3, 3, 3), "conv.bias": torch.zeros(4)}, tmp_path / "convs.pt")
+    atlas_table(decompose(tmp_path / "convs.pt", input_shape=(3, 9, 9)))
+    assert "--builder" in " ".join(capsys.readouterr().out.split())

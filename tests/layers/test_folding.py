@@ -190,3 +190,9 @@ class Elsewhere(nn.Sequential):
 def test_a_sequence_with_a_forward_of_its_own_folds_nothing():
     rows = folded(Elsewhere(nn.LayerNorm(4), nn.Linear(4, 4)))
     assert "none is certain" in rows["1"].note
+
+
+def test_of_two_norms_the_one_behind_is_named_as_left_out():
+    rows = folded(nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3), nn.BatchNorm1d(3)))
+    assert "gain of 0, folded in from before" in rows["1"].note
+    assert "2 behind it is not folded in" in rows["1"].note
