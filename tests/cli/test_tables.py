@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lmd.cli.plain import plain
@@ -82,3 +84,20 @@ def test_who_chooses_heads_sees_them_and_how_much_was_not_chosen(capsys: pytest.
     assert "query_key.1" in said
     assert "left out by the choice of layers: 2 tensors" in said
     assert "unsupported: " not in said
+
+
+def test_an_update_without_its_base_shows_no_shape_and_no_legend(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file({"base_model.model.fc.oft_R.weight": torch.zeros(2, 6)}, tmp_path / "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "OFT", "r": 2}')
+    atlas_table(decompose(tmp_path))
+    shown = capsys.readouterr().out
+    assert "2 x 6" not in shown
+    assert "Marchenko-Pastur" not in shown
+
+
+def test_a_bare_file_that_cannot_be_run_names_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"conv.weight": torch.ones(4, 3, 3, 3), "conv.bias": torch.zeros(4)}, tmp_path / "convs.pt")
+    atlas_table(decompose(tmp_path / "convs.pt", input_shape=(3, 9, 9)))
+    assert "--builder" in " ".join(capsys.readouterr().out.split())

@@ -24,7 +24,7 @@ NO_KINDS = {
     *("fused", "omissions", "pieces", "stored", "trial"),
     *("convolution_maps", "feeding", "pooled"),
     *("against_base", "changed_layers", "differences", "grown", "kronecker", "live_settings", "matching", "multiplied"),
-    *("replaced_rows", "setting", "shared_bases", "unpaired", "whole_update"),
+    *("replaced_rows", "setting", "shared_bases", "starts", "unpaired", "whole_update"),
     *("affine_folding", "bias", "complex_maps", "decays", "diagonal_states", "expert_rows", "parametrised_note"),
 }
 PROMISED_KINDS = [

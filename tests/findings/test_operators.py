@@ -113,3 +113,10 @@ def test_the_norms_of_resnet20_are_bracketed_within_nine_percent():
     assert all(1 <= ratio <= 1.09 for ratio in ratios)
     for record in atlas.layers:
         assert record.entry["residual"] <= 1e-5 * numbers(atlas, record.name)["operator_norm_lower"]
+
+
+def test_a_bare_file_says_that_its_symbol_assumes_a_stride(tmp_path):
+    torch.save({"conv.weight": torch.ones(4, 3, 3, 3), "conv.bias": torch.zeros(4)}, tmp_path / "bare.pt")
+    atlas = decompose(tmp_path / "bare.pt")
+    assert {record.name for record in atlas.layers} == {"conv", "conv.symbol"}
+    assert all("stride 1 and dilation 1 were assumed" in record.entry["note"] for record in atlas.layers)

@@ -197,7 +197,12 @@ def test_packed_projections_are_changed_as_one_matrix(tmp_path: Path) -> None:
     row = atlas.layer("heads.adapter")
     assert row.arrays()["spectrum"] == pytest.approx(torch.linalg.svdvals(moved)[:3], rel=1e-5)
     assert row.entry["findings"]["update_ratio"]["value"] > 0
-    assert atlas.layer("heads.base_layer.out_proj.adapter").entry["findings"]["update_ratio"]["value"] > 0
+    output = atlas.layer("heads.out_proj.adapter")
+    assert output.entry["findings"]["update_ratio"]["value"] > 0
+    moved = (merged.heads.out_proj.weight - base.heads.out_proj.weight).detach().double()
+    # peft adds it once in its own layer and once more in the attention around it
+    assert 2 * output.arrays()["spectrum"] == pytest.approx(torch.linalg.svdvals(moved)[:3], rel=1e-5)
+    assert "adds it to the weight twice" in output.entry["note"]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -251,3 +256,23 @@ def test_tensors_of_another_shape_are_refused_by_name(tmp_path: Path) -> None:
     atlas = decompose(folder, base=Net())
     assert "do not fit the base's layer fc, which is 16 x 16" in atlas.layer("fc.adapter").entry["reason"]
     assert atlas.layer("wide.adapter").entry["reason"] == ""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("start", ["pissa", "olora", "pissa_niter_4"])
+def test_dora_rescales_what_the_start_of_its_factors_left(start: str, tmp_path: Path) -> None:
+    base = Net().eval()
+    config = peft.LoraConfig(r=3, lora_alpha=5, target_modules=["fc"], init_lora_weights=start, use_dora=True)
+    model = adapted(copy.deepcopy(base), config)
+    expected = changed(model, base)["fc"]
+    atlas = decompose(saved(model, tmp_path), base=base)
+    row = atlas.layer("fc.difference")
+    assert atlas.coverage.accounted == 1.0
+    assert start in atlas.layer("fc.adapter").entry["note"]
+    if start == "pissa_niter_4":
+        assert "as pissa_niter_4 left it" in row.entry["reason"]
+    else:
+        spectrum = padded(row.arrays()["spectrum"], expected.numel())
+        assert (spectrum - expected).abs().max() < 4 * _SINGLE * expected[0]
+    live = next(r for r in decompose(model, parts=False).layers if r.name.endswith("fc.adapter"))
+    assert f"whose weight {start} changed first" in live.entry["note"]

@@ -180,3 +180,19 @@ def test_the_gate_of_gated_queries_is_folded_like_its_queries():
     for name in ("self_attn.q_proj.gate", "self_attn.k_proj"):
         assert "folded in from before" in rows[name].note
         assert torch.allclose(rows[name].load(), plain[name].load().double() * gain)
+
+
+class Elsewhere(nn.Sequential):
+    def forward(self, x):
+        return self[1](x) + self[0](x)
+
+
+def test_a_sequence_with_a_forward_of_its_own_folds_nothing():
+    rows = folded(Elsewhere(nn.LayerNorm(4), nn.Linear(4, 4)))
+    assert "none is certain" in rows["1"].note
+
+
+def test_of_two_norms_the_one_behind_is_named_as_left_out():
+    rows = folded(nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3), nn.BatchNorm1d(3)))
+    assert "gain of 0, folded in from before" in rows["1"].note
+    assert "2 behind it is not folded in" in rows["1"].note

@@ -54,3 +54,10 @@ def test_halves_take_their_biases():
     with torch.no_grad():
         own = module.net[0](x)
     assert torch.allclose(up * functional.gelu(gate), own, atol=1e-6)
+
+
+def test_layers_of_torch_in_a_row_are_no_gate():
+    model = torch.nn.Sequential(
+        *(torch.nn.Linear(4, 12), torch.nn.ReLU(), torch.nn.MaxPool1d(2), torch.nn.Linear(6, 4))
+    )
+    assert set(rows(from_module(model))) == {"0", "3"}

@@ -134,6 +134,38 @@ def test_complex_layers_are_real_maps_of_both_parts(tmp_path):
     assert coverage.accounted == 1.0
 
 
+def parts(z):
+    return torch.cat([z.real, z.imag], dim=-1)
+
+
+@pytest.mark.parametrize("build", [nn.Conv1d, nn.ConvTranspose1d])
+def test_complex_convolutions_are_real_maps_of_patches(build):
+    module = seeded(lambda: build(4, 6, 3, groups=2, dtype=torch.complex64))
+    network = replace(from_module(module), wishes=Wishes(fold_bias=True))
+    (row,) = walk(network).layers
+    assert "no operator and no symbol" in row.note
+    # one patch: of a transposed convolution the position that the whole kernel reaches, read back to front
+    x = torch.complex(data(1, 12), data(1, 12).flip(1)).reshape(1, 4, 3)
+    with torch.no_grad():
+        y = module(x)[0, :, 2 if build is nn.ConvTranspose1d else 0]
+    # each of the two groups has its own channels, in both parts, and its own constant
+    entering = torch.cat([torch.cat([parts(group.flatten()), torch.ones(1)]) for group in x[0].chunk(2)])
+    assert torch.allclose(row.load() @ entering, torch.cat([parts(group) for group in y.chunk(2)]), atol=1e-5)
+
+
+def test_complex_recurrent_maps_are_real_ones():
+    module = seeded(lambda: nn.RNNCell(3, 2, bias=True, dtype=torch.complex64))
+    rows = layers_of(module)
+    x, h = torch.complex(data(1, 3), data(1, 3).flip(1)), torch.complex(data(1, 2), data(1, 2).flip(1))
+    biases = parts((module.bias_ih + module.bias_hh).detach())
+    own = rows["input"].load() @ parts(x[0]) + rows["hidden"].load() @ parts(h[0]) + biases
+    with torch.no_grad():
+        expected = torch.atanh(module(x, h))
+    assert torch.allclose(own, parts(expected[0]), atol=1e-4)
+    eigenvalues = torch.linalg.eigvals(module.weight_hh.detach())
+    assert torch.isclose(torch.linalg.eigvals(rows["hidden"].transition()).abs().max().float(), eigenvalues.abs().max())
+
+
 def test_one_rate_for_each_head_says_so():
     found = layers_of(seeded(lambda: Own(A_log=(4,), dt_bias=(4,), D=(4,))))
     assert "all states of each of 4 heads" in found["A"].note

@@ -173,3 +173,11 @@ def test_no_more_than_a_panel_of_either_is_read(turned: bool) -> None:
     # a panel holds about a million elements
     assert max(read) <= 1 << 20
     assert sum(read) == 2 * shape[0] * shape[1]
+
+
+def test_layers_of_two_kinds_say_so_and_a_kernel_does_not_ask_for_a_size() -> None:
+    mine = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Conv2d(2, 2, 3))
+    base = nn.Sequential(nn.Embedding(4, 4), nn.Conv2d(2, 2, 3))
+    table, kernel = decompose(mine, base=base).layers
+    assert "dense here, embedding in the base" in table.entry["note"]
+    assert "no operator" not in kernel.entry["note"]

@@ -28,7 +28,7 @@ _LONGEST = 200
 
 _BARE = (
     "a bare checkpoint tells neither the order of its layers nor their strides and paddings, so that it cannot be run "
-    "on the size of an input; pass the module itself, or --builder FILE.py:FUNCTION that returns it"
+    "on the size of an input: pass the module itself, or --builder FILE.py:FUNCTION that returns it"
 )
 _UNTOLD = "it needs the size of the input: data, or --input-shape for a network that can be called"
 _IDLE = "the layer was not called on this input"

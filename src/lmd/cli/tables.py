@@ -81,9 +81,10 @@ def atlas_table(atlas: "Atlas") -> None:
         beside = [brackets.get(entry["name"], Text("-", style="dim"))] if brackets and not entry["failed"] else []
         table.add_row(*_layer_cells(entry), *beside)
     console.print(table)
-    console.print(
-        Text("value (what a random matrix of the same shape and Frobenius norm gives: Marchenko-Pastur)", "dim")
-    )
+    if any((entry["findings"].get(key) or {}).get("baseline") is not None for entry in shown for key, _, _ in _COLUMNS):
+        console.print(
+            Text("value (what a random matrix of the same shape and Frobenius norm gives: Marchenko-Pastur)", "dim")
+        )
     if len(shown) < len(entries):
         console.print(
             Text(
@@ -119,7 +120,9 @@ def _outwards(bound: float, *, up: bool) -> str:
 
 def _layer_cells(entry: Mapping[str, Any]) -> list[Text]:
     guess = "?" if entry["confidence"] == "guess" else ""
-    head = [entry["name"], entry["kind"] + guess, " x ".join(map(str, entry["shape"]))]
+    # of an update that needs its base only the tensors are known
+    shape = "-" if entry["kind"] == "adapter" and entry["method"] is None else " x ".join(map(str, entry["shape"]))
+    head = [entry["name"], entry["kind"] + guess, shape]
     if entry["failed"]:
         return [Text(plain(cell)) for cell in (*head, "failed")]
     return [

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lmd.layers.convolutions.pooled import as_computed
 from lmd.layers.layer_matrix import Form, LayerMatrix
+from lmd.layers.recurrence import RecurrentMatrix
 from lmd.sources.loaders import Combined, Evaluated
 from lmd.sources.network import Network
 
@@ -30,7 +31,7 @@ def as_real_maps(rows: Iterable[LayerMatrix], names: Set[str]) -> Iterator[Layer
     for row in rows:
         if names.isdisjoint(row.loader.tensors) or isinstance(row.loader, Combined | Evaluated):
             yield row
-        elif type(row) is LayerMatrix:
+        elif type(row) in (LayerMatrix, RecurrentMatrix):
             yield _real(row)
 
 
@@ -39,7 +40,14 @@ def _real(row: LayerMatrix) -> LayerMatrix:
     size = (row.groups, out // row.groups, inn // row.groups)
     loader = Combined(partial(_blocks, form=row.form, size=size), (row.loader,), (size[0], 2 * size[1], 2 * size[2]))
     note = "; ".join(filter(None, (row.note, _NOTE)))
-    return replace(row, shape=(2 * out, 2 * inn), loader=loader, form=as_computed, note=note, bias=None)
+    bias = row.bias
+    if bias is not None:
+        bias = Combined(partial(_parts, groups=row.groups), (bias,), (2 * out,))
+    return replace(row, shape=(2 * out, 2 * inn), loader=loader, form=as_computed, note=note, bias=bias)
+
+
+def _parts(bias: Tensor, *, groups: int) -> Tensor:
+    return torch.view_as_real(bias.reshape(groups, -1)).movedim(2, 1).flatten()
 
 
 def _blocks(stored: Tensor, *, form: Form, size: tuple[int, int, int]) -> Tensor:

@@ -13,6 +13,7 @@ from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.parametrised_note import parametrised_note
 from lmd.layers.registry import Kind, load_kinds, matrices_of, remaining
 from lmd.layers.tied import other_roles
+from lmd.sources.coverage import BIAS
 from lmd.sources.network import Network
 from lmd.sources.reading import Reading
 
@@ -102,9 +103,9 @@ def _reasons(module: nn.Module, path: str, network: Network, *, claimed: bool) -
         if isinstance(tensor, UninitializedParameter) or (bare and not tensor.is_complex()):
             continue
         if "bias" in name and name not in {"bias_k", "bias_v"}:
-            yield f"{prefix}{name}", "a bias: it shifts, it is no linear map"
+            yield f"{prefix}{name}", BIAS
         elif tensor.is_complex():
-            yield f"{prefix}{name}", f"complex numbers; {kind} may use them as pairs of real ones, which no kind knows"
+            yield f"{prefix}{name}", f"complex numbers; no layer kind knows what {kind} makes of their two parts"
         elif tensor.ndim > 1 and claimed:
             yield f"{prefix}{name}", f"the layer kind for {kind} takes other tensors of it"
         elif tensor.ndim > 1:

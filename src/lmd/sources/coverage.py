@@ -7,10 +7,12 @@ from typing import Literal
 from lmd.sources.reading import Reading, TensorRecord
 from lmd.sources.rules.tensor_roles import effective_names
 
-__all__ = ["UNCHOSEN", "Coverage", "Status", "TensorCoverage", "coverage_of", "mapped_names"]
+__all__ = ["BIAS", "UNCHOSEN", "Coverage", "Status", "TensorCoverage", "coverage_of", "mapped_names"]
 
 Status = Literal["decomposed", "vector", "buffer", "tied", "optimiser", "unsupported", "failed"]
 
+BIAS = "a bias: it shifts, it is no linear map"
+"""Why a bias is in no layer matrix."""
 UNCHOSEN = "left out by the choice of layers"
 """The reason of tensors whose rows nobody asked for."""
 
@@ -75,12 +77,13 @@ def _account(
     if name in decomposed:
         part = f"{decomposed[name]:.1%} of it; {reasons.get(name, 'no row takes the rest')}"
         return TensorCoverage(name, shape, record.elements, "decomposed", part if decomposed[name] < 1.0 else "")
-    # biases of several heads, or of two maps, lie in as many rows
-    if len(shape) < 2 or _is_magnitude(name) or name.rpartition(".")[2] == "bias":
-        reason = record.reason or reasons.get(name) or _vector_reason(name, shape)
-        return TensorCoverage(name, shape, record.elements, "vector", reason)
     if 0 in shape:
         return TensorCoverage(name, shape, 0, "unsupported", record.reason or "it has no entries")
+    # that of a normalisation may have several axes; those of several heads, or of two maps, lie in as many rows
+    shifts = name.rpartition(".")[2] == "bias" or (not record.reason and reasons.get(name) == BIAS)
+    if len(shape) < 2 or _is_magnitude(name) or shifts:
+        reason = record.reason or reasons.get(name) or _vector_reason(name, shape)
+        return TensorCoverage(name, shape, record.elements, "vector", reason)
     reason = record.reason or reasons.get(name) or "no layer kind knows a raw tensor of this name"
     return TensorCoverage(name, shape, record.elements, "unsupported", reason)
 
@@ -94,7 +97,7 @@ def _vector_reason(name: str, shape: tuple[int, ...]) -> str:
     if not shape:
         return "a single number, no matrix"
     if "bias" in name.rpartition(".")[2]:
-        return "a bias: it shifts, it is no linear map"
+        return BIAS
     if _is_magnitude(name):
         return "DoRA's magnitudes: they rescale the outputs of the changed layer, whose whole update needs the base"
     return f"1-d: if it is a normalisation, say --kind '{name.rpartition('.')[0] or name}=diagonal'"

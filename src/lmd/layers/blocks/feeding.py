@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from lmd.layers.registry import join
+from lmd.layers.registry import join, own_forward
 from lmd.sources.network import Network
 
 __all__ = ["Feeds", "feeds_of"]
@@ -118,7 +118,7 @@ def feeds_of(network: Network, norms: Mapping[str, object]) -> Feeds:
     for place, module in network.skeleton.named_modules():
         path = network.names.get(place, place)
         children = {name: child for name, child in module.named_children() if not isinstance(child, nn.Dropout)}
-        if isinstance(module, nn.Sequential):
+        if isinstance(module, nn.Sequential) and not own_forward(module):
             pairs = list(zip(list(children), list(children)[1:], strict=False))
         else:
             pairs = list(_numbered(children))

@@ -8,7 +8,7 @@ from torch import nn
 
 from lmd.layers.bias import wished_bias
 from lmd.layers.layer_matrix import LayerMatrix
-from lmd.layers.registry import claims, join
+from lmd.layers.registry import claims, join, own_forward
 from lmd.sources.network import Network
 from lmd.sources.reading import Confidence
 
@@ -43,7 +43,14 @@ class _Fused:
 def _fused(module: nn.Module) -> _Fused | None:
     children = dict(module.named_children())
     ways = (_by_name, _in_timm, _wrapped, _before_a_unit, _by_shape)
+    ways = (_before_a_unit,) if _is_plain_sequence(module) else ways
     return next((found for way in ways if (found := way(module, children)) is not None), None)
+
+
+def _is_plain_sequence(module: nn.Module) -> bool:
+    """Whether layers of torch's own stand one behind the other: there only ``nn.GLU`` multiplies halves."""
+    own = all(type(child).__module__.startswith("torch.") for child in module.children())
+    return isinstance(module, nn.Sequential) and own and not own_forward(module)
 
 
 def _halves(first: nn.Module | None, second: nn.Module | None) -> bool:

@@ -27,6 +27,8 @@ _FEWEST = 4
 _MOST_SIZES = 8
 """Of inputs of one convolution that have a row each."""
 _UNTOLD = "the size of the input is not known"
+_ASSUMED = "stride, dilation and padding are in no checkpoint: stride 1 and dilation 1 were assumed"
+_UNREAL = "no operator and no symbol: its weights are complex"
 _SYMBOL_BUDGET = 4e10
 """Multiplications that the values of a symbol may take: some seconds of one core."""
 
@@ -63,14 +65,13 @@ def transposed_convolution(module: _ConvTransposeNd, path: str, network: Network
 
 def _rows(module: _ConvNd, path: str, network: Network, form: Any) -> Iterator[LayerMatrix]:
     loader, geometry = network.loader(join(path, "weight")), geometry_of(module)
-    if any(parameter.is_complex() for parameter in module.parameters()):
-        # the walk says so of the tensor
-        return
+    unreal = any(parameter.is_complex() for parameter in module.parameters())
     sizes, own = network.input_sizes.get(path, ()), own_forward(module)
     coarse = _frequencies(geometry)
-    notes = [*_notes(geometry), own or _note_of_parts(geometry, sizes, coarse, network.unsized.get(path, _UNTOLD))]
-    if path in network.readings:
-        notes.append("stride, dilation and padding are in no checkpoint: stride 1 and dilation 1 were assumed")
+    about = _UNREAL if unreal else _note_of_parts(geometry, sizes, coarse, network.unsized.get(path, _UNTOLD))
+    notes = [*_notes(geometry), own or about]
+    assumed = _ASSUMED if path in network.readings else ""
+    notes.append(assumed)
     shape = (module.out_channels, module.in_channels * prod(geometry.kernel_size))
     sure: Confidence = "guess" if own else "declared"
     note = "; ".join(filter(None, notes))
@@ -78,10 +79,11 @@ def _rows(module: _ConvNd, path: str, network: Network, form: Any) -> Iterator[L
     bias = wished_bias(network, join(path, "bias"))
     kernel = LayerMatrix(name, "kernel_matrix", shape, loader, form, groups, confidence=sure, note=note, bias=bias)
     yield kernel
-    if network.wishes.parts and not own and not _is_linear_on_patches(geometry):
-        yield from _operators(kernel.name, path, loader, geometry, sizes)
+    if network.wishes.parts and not own and not unreal and not _is_linear_on_patches(geometry):
+        views: list[LayerMatrix] = [*_operators(kernel.name, path, loader, geometry, sizes)]
         if coarse is not None:
-            yield _symbol(kernel.name, path, loader, geometry, coarse)
+            views.append(_symbol(kernel.name, path, loader, geometry, coarse))
+        yield from (replace(view, note=f"{view.note}; {assumed}") if assumed else view for view in views)
 
 
 def _operators(

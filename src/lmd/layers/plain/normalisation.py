@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from lmd.layers.gain import adds_one
 from lmd.layers.layer_matrix import LayerMatrix, as_stored
@@ -41,7 +42,8 @@ def batch_normalisation(module: _NormBase, path: str, network: Network) -> Itera
         return
     weight = network.loader(join(path, "weight"))
     if variance is None:
-        yield LayerMatrix(name, "diagonal", shape, weight, groups=width, note="gain after normalising each batch")
+        note = f"gain after normalising each {'example' if isinstance(module, _InstanceNorm) else 'batch'}"
+        yield LayerMatrix(name, "diagonal", shape, weight, groups=width, note=note)
         return
     gain = Combined(partial(_evaluation_gain, eps=module.eps), (weight, variance), (width,))
     note = f"weight / sqrt(running_var + {module.eps:g}): evaluation mode"

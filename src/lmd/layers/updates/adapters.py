@@ -18,6 +18,7 @@ from lmd.layers.updates.multiplied import MULTIPLIED
 from lmd.layers.updates.replaced_rows import replaced_rows
 from lmd.layers.updates.setting import Setting, without_update
 from lmd.layers.updates.shared_bases import SHARED_BASES
+from lmd.layers.updates.starts import start_of
 from lmd.layers.updates.unpaired import NeedsBase, Unpaired
 from lmd.layers.updates.whole_update import PartialUpdate, beside, from_leading_part, rescaled_update
 from lmd.sources.adapter_names import AdapterTensors, adapters_among, is_role
@@ -27,6 +28,11 @@ from lmd.sources.network import Network
 from lmd.sources.skeleton import AdapterSkeleton
 
 __all__ = ["live_adapter", "stored_adapter"]
+
+
+_INNER = ".base_layer."
+"""What peft puts into the path of the output projection where it wraps an attention of torch."""
+_TWICE = "; peft (0.21) adds it to the weight twice, in the forward pass and in merging; here it is once"
 
 
 def _stored(module: nn.Module) -> bool:
@@ -40,8 +46,9 @@ def stored_adapter(module: AdapterSkeleton, path: str, network: Network) -> Iter
     (one,) = adapters_among({name: network.loader(name).shape for name in module.roles.values()})
     config: Any = network.facts.get("adapter_config") or {}
     # alpha as a tensor is read when the factors are
+    # peft gives the output of an attention the settings that its patterns name the attention with
     scale, words = (
-        scale_of(one, config)
+        scale_of(replace(one, target=one.target.partition(_INNER)[0]), config)
         if "alpha" not in one.roles or not one.rank
         else (1.0 / one.rank, f"scale alpha/{one.rank}, alpha from the file")
     )
@@ -50,7 +57,12 @@ def stored_adapter(module: AdapterSkeleton, path: str, network: Network) -> Iter
     # codes have a reason of their own
     codes = {record.name for record in network.records if record.reason}
     one = replace(one, roles={r: n for r, n in one.roles.items() if n not in codes}) if one.reason else one
-    yield from _rows(one, Setting(path, scale, words, max(experts, 1), config), network)
+    name = path.replace(_INNER, ".")
+    yield from _rows(one, Setting(name, scale, f"{words}{_twice(one)}", max(experts, 1), config), network)
+
+
+def _twice(one: AdapterTensors) -> str:
+    return _TWICE if one.method == "lora" and one.target.endswith(f"{_INNER}out_proj") else ""
 
 
 def _adapted(module: nn.Module) -> bool:
@@ -69,9 +81,10 @@ def live_adapter(module: nn.Module, path: str, network: Network) -> Iterator[Lay
     bases = _changed(module, path, network, experts)
     for one in found:
         name = join(join(path, "adapter"), one.adapter if len(found) > 1 else "").rstrip(".")
-        scale, config = live_settings(module, one)
+        scale, config = live_settings(module, one, network.skeleton)
+        words = f"scale {scale:g}{_twice(one)}"
         merged = one.adapter in getattr(module, "merged_adapters", ())
-        for index, row in enumerate(_rows(one, Setting(name, scale, f"scale {scale:g}", experts, config), network)):
+        for index, row in enumerate(_rows(one, Setting(name, scale, words, experts, config), network)):
             if merged or not bases:
                 yield _merged(row) if merged else row
             else:
@@ -115,22 +128,16 @@ def _lora(one: AdapterTensors, setting: Setting, network: Network) -> LayerMatri
     (out, inn), rank = one.shape, one.rank
     form = partial(_thin, roles=roles, scale=setting.scale, groups=one.groups)
     row = ThinProduct(setting.name, "adapter", one.shape, Combined(form, parts, (out + inn, rank)), inner=rank)
-    magnitude = one.roles.get("lora_magnitude_vector")
-    start = str(setting.config.get("init_lora_weights", ""))
-    if magnitude is not None:
-        completed = partial(rescaled_update, magnitude=network.loader(magnitude))
-        return _partial(row, completed, f"the low-rank part of DoRA, rank {rank}; {setting.note}")
-    if start in ("pissa", "olora"):
-        completed = partial(from_leading_part, start=start, scale=setting.scale)
-        words = f"the product alone: its factors began as a part of W, taken out of W then ({start})"
-        return _partial(row, completed, f"LoRA of rank {rank}; {setting.note}; {words}")
     name = "AdaLoRA" if "lora_E" in one.roles else "LoRA"
-    other = f"; trained beside weights that {start} changed first, to be added to those" if _moves_base(start) else ""
-    return replace(row, note=f"{name} of rank {rank}; {setting.note}{other}")
-
-
-def _moves_base(start: str) -> bool:
-    return start.startswith(("pissa", "corda", "loftq", "lora_ga"))
+    start = start_of(setting.config, setting.scale)
+    magnitude = one.roles.get("lora_magnitude_vector")
+    if magnitude is not None:
+        completed = partial(rescaled_update, magnitude=network.loader(magnitude), start=start)
+        return _partial(row, completed, f"the low-rank part of DoRA, rank {rank}{start.words}; {setting.note}")
+    if start.part is not None:
+        completed = partial(from_leading_part, start=start)
+        return _partial(row, completed, f"LoRA of rank {rank}{start.words}; {setting.note}")
+    return replace(row, note=f"{name} of rank {rank}{start.words}; {setting.note}")
 
 
 def _partial(row: ThinProduct, completed: Callable[..., LayerMatrix], note: str) -> PartialUpdate:

@@ -186,7 +186,10 @@ def _difference(row: LayerMatrix, other: LayerMatrix) -> LayerMatrix:
     row, other = _agreed(row, other)
     if (row.shape, row.groups) != (other.shape, other.groups):
         return _unpaired(row, f"{_words(row)} here and {_words(other)} in the base")
-    note = "; ".join(text for text in ("W - W of the base", row.note) if text)
+    # a difference has no parts, so that it does not matter which of them are missing
+    said = [part for part in row.note.split("; ") if not part.startswith("no operator")]
+    kinds = "" if row.kind == other.kind else f"{row.kind} here, {other.kind} in the base"
+    note = "; ".join(text for text in ("W - W of the base", kinds, *said) if text)
     if isinstance(row, ThinProduct) and isinstance(other, ThinProduct):
         return _thin_difference(row, other, note)
     if not (_is_plain(row) and _is_plain(other)):

@@ -19,15 +19,27 @@ _BY_ADAPTER = {
 _OF_ROTATION = ("coft", "eps", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms")
 
 
-def live_settings(module: nn.Module, one: AdapterTensors) -> tuple[float, Mapping[str, Any]]:
-    """The factor before an adapter's update, and the rest of its settings."""
+def live_settings(module: nn.Module, one: AdapterTensors, root: nn.Module) -> tuple[float, Mapping[str, Any]]:
+    """The factor before an adapter's update, and the rest of its settings.
+
+    Args:
+        module: the adapted layer.
+        one: its adapter.
+        root: the whole model, which keeps how each adapter began.
+    """
     scale = _of_adapter(module, "fourierft_scaling" if one.method == "fourierft" else "scaling", one.adapter)
     scale = 1.0 if scale is None else float(scale)
     if "lora_E" in one.roles:
         started = _of_adapter(module, "ranknum", one.adapter)
         # peft's own guard against a rank of zero
         scale = scale / (started.item() + 1e-5) if isinstance(started, Tensor) else scale
-    return scale, dict(_settings(module, one.adapter))
+    return scale, {**dict(_settings(module, one.adapter)), "began_live": _began(root, one.adapter)}
+
+
+def _began(root: nn.Module, adapter: str) -> str:
+    """What peft calls the start of an adapter's factors; '' where no module keeps its settings."""
+    holders = (_of_adapter(module, "peft_config", adapter) for module in root.modules())
+    return next((str(getattr(held, "init_lora_weights", "")) for held in holders if held is not None), "")
 
 
 def _settings(module: nn.Module, adapter: str) -> Iterator[tuple[str, Any]]:

@@ -11,8 +11,9 @@ from torch import Tensor
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.thin_product import ThinProduct
 from lmd.layers.updates.against_base import Update, with_base
+from lmd.layers.updates.starts import Start
 from lmd.layers.updates.unpaired import NeedsBase, Unpaired
-from lmd.sources.derived_loaders import Borrowed
+from lmd.sources.derived_loaders import Borrowed, Missing
 from lmd.sources.loaders import Combined, Loader
 
 __all__ = ["PartialUpdate", "beside", "from_leading_part", "rescaled_update"]
@@ -47,69 +48,62 @@ def beside(row: LayerMatrix, base: LayerMatrix) -> Iterator[LayerMatrix]:
             yield row.completed(row, base)
 
 
-def rescaled_update(row: ThinProduct, base: LayerMatrix, *, magnitude: Loader) -> LayerMatrix:
-    """``diag(m / ||W + BA||) (W + BA) - W``, norms row by row: what DoRA adds to ``W`` in all.
+def rescaled_update(row: ThinProduct, base: LayerMatrix, *, magnitude: Loader, start: Start) -> LayerMatrix:
+    """``diag(m / ||V + BA||) (V + BA) - W``, norms row by row: what DoRA adds to ``W`` in all.
+
+    ``V`` is ``W`` less the part of it that the factors began as.
 
     References:
         Liu et al. 2024 (DoRA).
     """
-    form = partial(_rescaled, shape=row.shape, form=base.form, groups=base.groups)
+    if start.name:
+        reason = f"DoRA rescales the weight as {start.name} left it, which neither the adapter nor the base tells"
+        loader = Missing(magnitude.tensors, row.shape)
+        return Unpaired(_named(row), "difference", row.shape, loader, reason=reason)
+    form = partial(_rescaled, dense=_reader(base), start=start.part)
     # the factors are accounted for in their own row, the weight in the base
     loader = Combined(form, (Borrowed(row.loader), magnitude, Borrowed(base.loader)), row.shape)
-    return _difference(row, base, loader, "DoRA's whole update, each output rescaled to its magnitude")
+    less = "" if start.part is None else ", the part of W that the factors began as taken out first"
+    return _difference(row, base, loader, f"DoRA's whole update, each output rescaled to its magnitude{less}")
 
 
-def from_leading_part(row: ThinProduct, base: LayerMatrix, *, start: str, scale: float) -> LayerMatrix:
-    """``BA`` less the part of ``W`` that the factors began as, which was taken out of ``W`` then.
-
-    References:
-        Meng et al. 2024 (PiSSA), Büyükakyüz 2024 (OLoRA).
-    """
-    start_of = partial(_leading, scale=scale) if start == "olora" else _principal
-    form = partial(_less_start, shape=row.shape, form=base.form, groups=base.groups, start=start_of)
+def from_leading_part(row: ThinProduct, base: LayerMatrix, *, start: Start) -> LayerMatrix:
+    """``BA`` less the part of ``W`` that the factors began as, which was taken out of ``W`` then."""
+    assert start.part is not None
+    form = partial(_less_start, dense=_reader(base), start=start.part)
     loader = Combined(form, (Borrowed(row.loader), Borrowed(base.loader)), row.shape)
-    words = "PiSSA's" if start == "pissa" else "OLoRA's"
-    return _difference(row, base, loader, f"{words} whole update: the product less the part of W that it began as")
+    return _difference(row, base, loader, "the whole update: the product less the part of W that it began as")
+
+
+def _named(row: ThinProduct) -> str:
+    place, _, which = row.name.rpartition("adapter")
+    return f"{place}difference{which}"
 
 
 def _difference(row: ThinProduct, base: LayerMatrix, loader: Loader, words: str) -> Update:
-    place, _, which = row.name.rpartition("adapter")
     note = f"{words}; {row.note.partition('; ')[2]}"
-    return Update(f"{place}difference{which}", "difference", row.shape, loader, note=note, base=base)
+    return Update(_named(row), "difference", row.shape, loader, note=note, base=base)
 
 
-def _dense(stored: Tensor, shape: tuple[int, int], form: Form, groups: int) -> Matrix:
+def _reader(base: LayerMatrix) -> Form:
+    return partial(_dense, shape=base.shape, form=base.form, groups=base.groups)
+
+
+def _dense(stored: Tensor, *, shape: tuple[int, int], form: Form, groups: int) -> Matrix:
     out, inn = shape
     return torch.block_diag(*form(stored).double().reshape(groups, out // groups, inn // groups))
 
 
 def _rescaled(
-    factors: Tensor, magnitude: Tensor, stored: Tensor, *, shape: tuple[int, int], form: Form, groups: int
+    factors: Tensor, magnitude: Tensor, stored: Tensor, *, dense: Form, start: Callable[[Tensor, int], Tensor] | None
 ) -> Matrix:
-    W = _dense(stored, shape, form, groups)
-    moved = W + factors[: shape[0]] @ factors[shape[0] :].T
+    W = dense(stored)
+    kept = W if start is None else W - start(W, factors.shape[1])
+    moved = kept + factors[: len(W)] @ factors[len(W) :].T
     lengths = torch.linalg.vector_norm(moved, dim=1)
     return (magnitude.double().flatten() / lengths)[:, None] * moved - W
 
 
-def _less_start(
-    factors: Tensor,
-    stored: Tensor,
-    *,
-    shape: tuple[int, int],
-    form: Form,
-    groups: int,
-    start: Callable[[Tensor, int], Tensor],
-) -> Matrix:
-    W = _dense(stored, shape, form, groups)
-    return factors[: shape[0]] @ factors[shape[0] :].T - start(W, factors.shape[1])
-
-
-def _principal(W: Matrix, rank: int) -> Matrix:
-    U, S, Vh = torch.linalg.svd(W, full_matrices=False)
-    return (U[:, :rank] * S[:rank]) @ Vh[:rank]
-
-
-def _leading(W: Matrix, rank: int, *, scale: float) -> Matrix:
-    Q, R = torch.linalg.qr(W)
-    return scale * Q[:, :rank] @ R[:rank]
+def _less_start(factors: Tensor, stored: Tensor, *, dense: Form, start: Callable[[Tensor, int], Tensor]) -> Matrix:
+    W = dense(stored)
+    return factors[: len(W)] @ factors[len(W) :].T - start(W, factors.shape[1])
