@@ -13,7 +13,7 @@ _GATES = ("g_proj", "gate_proj", "to_gates", "linear_g", "output_gate", "g")
 def omissions(layout: Layout, found: Found, path: str) -> dict[str, str]:
     """Circuit to what is to be said of it in every head."""
     own = _trained(found.owner)
-    compared, written = [layout.note], [layout.note]
+    compared, written = ([layout.note, layout.about.get(name, "")] for name in ("query_key", "value_output"))
     # T5: the first layer holds the table, all layers of self-attention add it
     adds = "has_relative_attention_bias" in vars(found.owner) and "EncDec" not in path
     if adds and "relative_attention_bias" not in own:
