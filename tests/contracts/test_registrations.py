@@ -19,7 +19,7 @@ from tests.examples import FORMATS, KINDS, NETWORKS
 ROOT = Path(__file__).resolve().parents[2]
 NO_KINDS = {
     *("gain", "layer_matrix", "recurrence", "registry", "thin_product", "walk", "folding", "tied"),
-    *("children", "choice", "circuits", "counts", "layouts", "norms", "positions", "projection", "settings"),
+    *("caches", "children", "choice", "circuits", "counts", "layouts", "norms", "positions", "projection", "settings"),
     *("comparison", "families", "remarks"),
     *("fused", "omissions", "pieces", "probing", "stored", "trial"),
     *("convolution_maps", "feeding", "pooled"),

@@ -198,3 +198,83 @@ def test_layers_that_repeat_are_tried_once(monkeypatch: pytest.MonkeyPatch) -> N
     rows = layers(nn.Sequential(*(seeded(Usual) for _ in range(3)), seeded(Grouped)))
     assert tried == ["0", "3"]
     assert "2.query_key.3" in rows
+
+
+class Listed(Usual):
+    """As in diffusers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_out = nn.ModuleList([nn.Linear(8, 8, bias=False), nn.Dropout(0.5)])
+        del self.o
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.to_out[1](self.to_out[0](self.mixed(*self.split(x)).transpose(1, 2).flatten(2)))
+
+
+def test_an_output_in_a_list_with_its_dropout_is_the_output() -> None:
+    module = seeded(Listed).eval()
+    rows, x = layers(module), data(1, 5, 8)
+    with torch.no_grad():
+        q, k, _ = module.split(x)
+        weights, whole = (q @ k.mT).softmax(-1)[0].double(), module(x)[0].double()
+    given = sum(weights[head] @ x[0].double() @ rows[f"value_output.{head}"].load().T for head in range(4))
+    torch.testing.assert_close(given, whole, rtol=EXACT, atol=EXACT)
+    assert rows["to_out.0"].kind == "attention_output"
+
+
+class Turning(nn.Module):
+    """As in the first code of Llama: what turns is made outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_local_heads, self.head_dim = 2, 4
+        self.wq, self.wk, self.wv, self.wo = (nn.Linear(8, 8, bias=False) for _ in range(4))
+
+    def compared(self, x: Tensor, freqs_cis: Tensor) -> Tensor:
+        turned = [
+            torch.view_as_complex(layer(x).unflatten(-1, (2, 2, 2))) * freqs_cis[:, None]
+            for layer in (self.wq, self.wk)
+        ]
+        q, k = (torch.view_as_real(part).flatten(2).transpose(0, 1) for part in turned)
+        return q @ k.mT
+
+
+ANGLES = torch.arange(6)[:, None] * torch.tensor([1.0, 0.3])
+
+
+def around(how: str) -> nn.Module:
+    model = nn.Module()
+    model.layers = nn.ModuleList([Turning()])
+    if how == "a complex buffer":
+        model.register_buffer("freqs_cis", torch.polar(torch.ones(6, 2), ANGLES), persistent=False)
+    elif how == "a plain attribute":
+        model.freqs_cis = torch.polar(torch.ones(6, 2), ANGLES)
+    elif how == "cosines and sines":
+        twice = ANGLES.repeat_interleave(2, dim=1)[None, None]
+        model.layers[0].register_buffer("cos_cached", twice.cos())
+        model.layers[0].register_buffer("sin_cached", twice.sin())
+    return model
+
+
+@pytest.mark.parametrize("how", ["a complex buffer", "a plain attribute", "cosines and sines"])
+@pytest.mark.parametrize("distance", [3, -2])
+def test_frequencies_are_read_off_what_is_kept_for_each_position(how: str, distance: int) -> None:
+    model = around(how)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
+    rows, x = layers(model, distance=distance), data(6, 8)
+    with torch.no_grad():
+        compared = model.layers[0].compared(x, torch.polar(torch.ones(6, 2), ANGLES)).double()
+    for head in range(2):
+        W = rows[f"layers.0.query_key.{head}"].load()
+        query, key = (4, 1) if distance > 0 else (1, 3)
+        found = x[query].double() @ W @ x[key].double()
+        torch.testing.assert_close(found, compared[head, query, key], rtol=EXACT, atol=EXACT)
+    assert "neighbours assumed" in rows["layers.0.query_key.0"].note
+
+
+def test_without_frequencies_nobody_says_that_positions_do_not_turn() -> None:
+    note = layers(around("nothing"), distance=3)["layers.0.query_key.0"].note
+    assert "no rotary positions" not in note
+    assert "no frequencies are found, and whether positions turn is not known: distance 3 has no effect" in note

@@ -101,7 +101,10 @@ def _of_positions(rotary: Rotary | None, distance: int, norms: list[HeadNorm]) -
             yield f"no rotary positions: distance {distance} has no effect"
         return
     if rotary.reason:
-        yield f"distance {distance} left out: {rotary.reason}" if distance else "rotary positions at distance 0"
+        if not rotary.turns:
+            yield f"{rotary.reason}: distance {distance} has no effect here" if distance else ""
+        else:
+            yield f"distance {distance} left out: {rotary.reason}" if distance else "rotary positions at distance 0"
         return
     yield f"rotary positions at distance {distance}, query minus key" if distance else "rotary positions at distance 0"
     if any(norm.behind_turn and norm.gains for norm in norms):
