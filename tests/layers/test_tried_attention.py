@@ -278,3 +278,11 @@ def test_without_frequencies_nobody_says_that_positions_do_not_turn() -> None:
     note = layers(around("nothing"), distance=3)["layers.0.query_key.0"].note
     assert "no rotary positions" not in note
     assert "no frequencies are found, and whether positions turn is not known: distance 3 has no effect" in note
+
+
+def test_a_table_of_positions_beside_the_layer_is_named() -> None:
+    layer = nn.Module()
+    layer.attention, layer.relative_position_bias = seeded(Usual), nn.Embedding(5, 4)
+    rows = layers(nn.ModuleDict({"0": layer}))
+    assert "0.relative_position_bias beside the layer left out" in rows["0.attention.query_key.0"].note
+    assert "beside" not in rows["0.attention.value_output.0"].note

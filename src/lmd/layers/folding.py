@@ -19,7 +19,10 @@ from lmd.sources.network import Network
 
 __all__ = ["folded"]
 
-_FOLDABLE = ("dense", "kernel_matrix", "query", "key", "value", "query_key", "value_output", "expert", "gate")
+_FOLDABLE = (
+    *("dense", "kernel_matrix", "query", "key", "value", "attention_output"),
+    *("query_key", "value_output", "expert", "gate"),
+)
 _BY_ITSELF = "no normalisation folded: this is the layer by itself"
 _UNKNOWN = "no normalisation folded: none is certain to stand beside it"
 Form = Callable[[Tensor], Tensor]

@@ -45,7 +45,7 @@ def attention_by_structure(module: nn.Module, path: str, network: Network) -> It
     query_norm, key_norm, value_norm = (
         norm_of(found.owner, place, role, settings, layout.heads, network) for role in ("query", "key", "value")
     )
-    about, missing = omissions(layout, found, path), left_out(found, path, network)
+    about, missing = omissions(layout, found, path, network), left_out(found, path, network)
     for where, roles in ((path, layout.roles), (join(path, "global"), everywhere)):
         if roles:
             query, key, value = (roles[role].in_use() for role in ("query", "key", "value"))
