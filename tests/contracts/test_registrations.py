@@ -19,9 +19,9 @@ from tests.examples import FORMATS, KINDS, NETWORKS
 ROOT = Path(__file__).resolve().parents[2]
 NO_KINDS = {
     *("gain", "layer_matrix", "recurrence", "registry", "thin_product", "walk", "folding", "tied"),
-    *("children", "circuits", "counts", "layouts", "norms", "positions", "projection", "settings"),
+    *("caches", "children", "choice", "circuits", "counts", "layouts", "norms", "positions", "projection", "settings"),
     *("comparison", "families", "remarks"),
-    *("fused", "omissions", "pieces", "stored", "trial"),
+    *("fused", "omissions", "pieces", "probing", "stored", "trial"),
     *("convolution_maps", "feeding", "pooled"),
     *("against_base", "changed_layers", "differences", "grown", "kronecker", "live_settings", "matching", "multiplied"),
     *("replaced_rows", "setting", "shared_bases", "starts", "unpaired", "whole_update"),

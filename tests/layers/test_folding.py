@@ -196,3 +196,37 @@ def test_of_two_norms_the_one_behind_is_named_as_left_out():
     rows = folded(nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3), nn.BatchNorm1d(3)))
     assert "gain of 0, folded in from before" in rows["1"].note
     assert "2 behind it is not folded in" in rows["1"].note
+
+
+def test_the_gain_of_a_norm_that_is_a_guess_makes_the_folded_row_one(tmp_path):
+    block = nn.ModuleDict(
+        {
+            "input_layernorm": nn.RMSNorm(8),
+            "self_attn": nn.ModuleDict({f"{name}_proj": nn.Linear(8, 8, bias=False) for name in "qkvo"}),
+        }
+    )
+    save_model(nn.ModuleDict({"0": block}), str(tmp_path / "bare.safetensors"))
+    row = folded(open_network(tmp_path / "bare.safetensors"))["0.self_attn.q_proj"]
+    assert row.confidence == "guess"
+    assert "not by 1 + weight, is a guess" in row.note
+    assert "is a guess" not in folded(nn.ModuleDict({"0": block}))["0.self_attn.q_proj"].note
+
+
+def test_the_second_norm_of_a_vision_transformer_feeds_its_mlp():
+    block = nn.ModuleDict(
+        {
+            "layernorm_before": nn.LayerNorm(4),
+            "attention": nn.MultiheadAttention(4, 2),
+            "layernorm_after": nn.LayerNorm(4),
+            "mlp": nn.ModuleDict({"fc1": nn.Linear(4, 6), "fc2": nn.Linear(6, 4)}),
+        }
+    )
+    seeded(lambda: block)
+    rows, x = folded(block, Wishes(fold_norm=True, fold_bias=True)), data(3, 4)
+    with torch.no_grad():
+        own = block["mlp"]["fc1"](block["layernorm_after"](x))
+        plain = nn.functional.layer_norm(x, (4,))
+    one = torch.cat([plain, torch.ones(3, 1)], dim=1).double()
+    assert torch.allclose((one @ rows["mlp.fc1"].load().T).float(), own, atol=1e-5)
+    assert "in its column" in rows["attention.value_output.0"].note
+    assert "no normalisation folded" in rows["attention.output"].note

@@ -138,7 +138,7 @@ def _thin(row: ThinProduct, norm: Affine, notes: list[str]) -> ThinProduct:
         side + int(adds and not held) for side, adds, held in zip((out, inn), shifted, row.constants, strict=True)
     )
     if norm.shift is not None:
-        text = f"the shift of {norm.row.name} is in its row and column"
+        text = f"the shift of {norm.row.name} is in its {'row and column' if sides[0] else 'column'}"
         notes.append(text if any(row.constants) else f"behind the inputs comes the constant 1; {text}")
     parts = (row.loader, norm.row.loader, *([] if norm.shift is None else [norm.shift]))
     form = _ThinForm(row.form, norm.row.form, out, sides[0], row.constants)

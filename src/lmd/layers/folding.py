@@ -19,7 +19,10 @@ from lmd.sources.network import Network
 
 __all__ = ["folded"]
 
-_FOLDABLE = ("dense", "kernel_matrix", "query", "key", "value", "query_key", "value_output", "expert", "gate")
+_FOLDABLE = (
+    *("dense", "kernel_matrix", "query", "key", "value", "attention_output"),
+    *("query_key", "value_output", "expert", "gate"),
+)
 _BY_ITSELF = "no normalisation folded: this is the layer by itself"
 _UNKNOWN = "no normalisation folded: none is certain to stand beside it"
 Form = Callable[[Tensor], Tensor]
@@ -30,7 +33,25 @@ def folded(layers: Sequence[LayerMatrix], network: Network) -> tuple[LayerMatrix
     norms = {row.name: row for row in layers if row.kind == "diagonal" and row.view_of is None}
     feeds = feeds_of(network, norms)
     shifts = affine_norms(norms, network) if network.wishes.fold_bias else {}
-    return tuple(_folded(row, feeds, norms, shifts) for row in layers)
+    guesses = {name for name, row in norms.items() if _is_guess(row, network)}
+    return tuple(_doubted(row, _folded(row, feeds, norms, shifts), feeds, guesses) for row in layers)
+
+
+def _is_guess(norm: LayerMatrix, network: Network) -> bool:
+    reading = network.readings.get(norm.name)
+    return norm.confidence == "guess" or (reading is not None and reading.confidence == "guess")
+
+
+def _doubted(row: LayerMatrix, folded_row: LayerMatrix, feeds: Feeds, guesses: set[str]) -> LayerMatrix:
+    """What has the gain of a norm that is a guess is one too."""
+    if folded_row.loader is row.loader:
+        return folded_row
+    before, behind = feeds.norm_before(_reads(row)), feeds.norm_behind(_reads(row))
+    name = next((norm for norm in (before, behind) if norm in guesses), None)
+    if name is None:
+        return folded_row
+    note = f"{folded_row.note}; that {name} multiplies by its weight, and not by 1 + weight, is a guess"
+    return replace(folded_row, note=note, confidence="guess")
 
 
 def _folded(row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix], shifts: dict[str, Affine]) -> LayerMatrix:
@@ -38,8 +59,7 @@ def _folded(row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix], shift
         return replace(row, note="; ".join(text for text in (row.note, _BY_ITSELF) if text))
     if row.kind not in _FOLDABLE and not isinstance(row, ConvolutionMap):
         return row
-    # what a head writes comes from what its value reads
-    tensor = row.loader.tensors[1 if row.kind == "value_output" and len(row.loader.tensors) > 1 else 0]
+    tensor = _reads(row)
     before, behind = norms.get(feeds.norm_before(tensor) or ""), norms.get(feeds.norm_behind(tensor) or "")
     # an operator has no column for a constant
     affine = bool(shifts) and not isinstance(row, ConvolutionMap)
@@ -51,6 +71,11 @@ def _folded(row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix], shift
     if behind is not None and _fits_behind(behind.shape[0], row):
         return times_affine(row, shifts[behind.name], behind=True) if affine else _times(row, behind, behind=True)
     return replace(row, note="; ".join(text for text in (row.note, _UNKNOWN) if text))
+
+
+def _reads(row: LayerMatrix) -> str:
+    """The stored weight by which a row reads: what a head writes comes from what its value reads."""
+    return row.loader.tensors[1 if row.kind == "value_output" and len(row.loader.tensors) > 1 else 0]
 
 
 def _fits_before(width: int, row: LayerMatrix) -> bool:

@@ -45,7 +45,7 @@ def attention_by_structure(module: nn.Module, path: str, network: Network) -> It
     query_norm, key_norm, value_norm = (
         norm_of(found.owner, place, role, settings, layout.heads, network) for role in ("query", "key", "value")
     )
-    about, missing = omissions(layout, found, path), left_out(found, path, network)
+    about, missing = omissions(layout, found, path, network), left_out(found, path, network)
     for where, roles in ((path, layout.roles), (join(path, "global"), everywhere)):
         if roles:
             query, key, value = (roles[role].in_use() for role in ("query", "key", "value"))
@@ -53,7 +53,7 @@ def attention_by_structure(module: nn.Module, path: str, network: Network) -> It
             norms = (query_norm, key_norm, value_norm)
             attention = Attention(where, query, key, value, output, layout.heads, rotary, norms, missing)
             shown = (row for row in circuits(attention, network.wishes) if row.kind not in layout.missing)
-            yield from (_said(row, about, roles) for row in shown)
+            yield from (_said(row, about, roles, guessed=layout.guessed) for row in shown)
 
 
 def _global(layout: Layout, path: str, found: Found, network: Network) -> dict[str, Projection]:
@@ -62,9 +62,9 @@ def _global(layout: Layout, path: str, found: Found, network: Network) -> dict[s
     return {role: stored_projection(path, child, role, network).noted(_GLOBAL) for role, child in below.items()}
 
 
-def _said(row: LayerMatrix, about: Mapping[str, str], roles: Mapping[str, Projection]) -> LayerMatrix:
+def _said(row: LayerMatrix, about: Mapping[str, str], roles: Mapping[str, Projection], *, guessed: bool) -> LayerMatrix:
     sources = ("query", "key") if row.kind == "query_key" else ("value",)
-    guessed = any(roles[source].confidence == "guess" for source in sources)
+    guessed = guessed or any(roles[source].confidence == "guess" for source in sources)
     note = "; ".join(filter(None, (row.note, about[row.kind])))
     return replace(row, note=note, confidence="guess" if guessed else row.confidence)
 

@@ -217,11 +217,16 @@ def _steps(child: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
     """What an input goes through, one behind the other, without what does nothing in evaluation mode."""
     if isinstance(child, _HARMLESS):
         return
-    if isinstance(child, nn.Sequential) or _is_layer_with_norm(child):
+    if isinstance(child, nn.Sequential) or _is_listed_with_dropout(child) or _is_layer_with_norm(child):
         for name, inner in child.named_children():
             yield from _steps(inner, f"{path}.{name}")
     else:
         yield path, child
+
+
+def _is_listed_with_dropout(child: nn.Module) -> bool:
+    """One map and what does nothing, in a list: as in diffusers."""
+    return isinstance(child, nn.ModuleList) and sum(not isinstance(inner, _HARMLESS) for inner in child) == 1
 
 
 def _is_layer_with_norm(module: nn.Module) -> bool:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import permutations
 
 from lmd.layers.attention.counts import Heads, head_width, heads_of, query_heads
 from lmd.layers.attention.projection import Projection, Strips
 from lmd.layers.attention.settings import Settings
 
-__all__ = ["Parts", "counts_of", "is_told", "parts_of_fused", "parts_of_pairs", "undivided"]
+__all__ = ["Parts", "counts_of", "is_told", "orders_of_fused", "parts_of_fused", "parts_of_pairs", "undivided"]
 
 Parts = tuple[dict[str, Projection], Heads | None]
 """The projections by role, and their heads."""
@@ -50,6 +51,20 @@ def parts_of_fused(whole: Projection, settings: Settings, read: int | None, coun
     if _lies_by_head(last, whole, heads, settings):
         ways.reverse()
     return [*found, *(_divided(whole, strips, heads) for strips in ways)]
+
+
+def orders_of_fused(whole: Projection, settings: Settings, read: int | None, count: int) -> Iterator[Parts]:
+    """The same in every other order of the three, and channel by channel."""
+    heads = _heads_of_fused(whole, settings, read, count)
+    if heads is None:
+        return
+    shared = heads.queries // heads.keys
+    for order in permutations(_ROLES):
+        lengths = {role: heads.width * (shared if role == "query" else 1) for role in order}
+        yield _divided(whole, _blocks(dict.fromkeys(order, heads.width), heads), heads)
+        yield _divided(whole, _by_head(lengths, heads.keys), heads)
+        if shared == 1:
+            yield _divided(whole, _by_head(dict.fromkeys(order, 1), heads.queries * heads.width), heads)
 
 
 def parts_of_pairs(

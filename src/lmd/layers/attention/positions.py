@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from lmd.layers.attention.caches import cached_frequencies
 from lmd.layers.attention.counts import Heads
 from lmd.layers.attention.families import (
     HALVES,
@@ -29,6 +30,7 @@ _PICTURES = ("image", "pixtral", "vision", "vit")
 """Families whose positions lie in a plane."""
 _ALWAYS_ROTARY = {"codegen": 10000.0, "gptj": 10000.0, "roformer": 10000.0}
 """Families that have rotary positions and no word of it in their configuration."""
+_NOT_FOUND = "no frequencies are found, and whether positions turn is not known"
 _CROSS = ("cross", "encoder_attn", "encdecattention")
 
 
@@ -44,6 +46,7 @@ class Rotary:
         reason: why the frequencies are not known.
         known: whether the family is, and with it the order of turning and normalising.
         notes: what is taken for granted.
+        turns: whether positions turn at all, as far as that is known.
     """
 
     frequencies: tuple[float, ...] | Loader
@@ -53,6 +56,7 @@ class Rotary:
     reason: str = ""
     known: bool = True
     notes: tuple[str, ...] = ()
+    turns: bool = True
 
 
 def rotary_of(module: nn.Module, path: str, settings: Settings, heads: Heads, network: Network) -> Rotary | None:
@@ -62,8 +66,7 @@ def rotary_of(module: nn.Module, path: str, settings: Settings, heads: Heads, ne
     parameters = _parameters(settings)
     base = _base(settings, parameters)
     if base is None:
-        buffer = _buffer(module, path, network)
-        return None if buffer is None else _paired(Rotary(buffer), settings, module)
+        return _kept(module, path, settings, heads, network)
     if any(name in _family(settings) for name in _PICTURES):
         return Rotary((), reason="in a picture a distance is no single number")
     if is_among(settings, TURNS_INPUTS):
@@ -75,6 +78,16 @@ def rotary_of(module: nn.Module, path: str, settings: Settings, heads: Heads, ne
         return Rotary((), reason=f"what the configuration says of them cannot be followed ({fault})")
     notes = _of_short_sequences(parameters)
     return _paired(Rotary(frequencies, factor=factor, notes=notes), settings, module)
+
+
+def _kept(module: nn.Module, path: str, settings: Settings, heads: Heads, network: Network) -> Rotary | None:
+    """By the frequencies, or what is made of them for each position, that the model holds."""
+    if (buffer := _buffer(module, path, network)) is not None:
+        return _paired(Rotary(buffer), settings, module)
+    if (cached := cached_frequencies(path, heads.width, network)) is not None:
+        return _paired(Rotary(cached[0]), settings, module, complex_numbers=cached[1])
+    told = settings.is_known or settings.library in ("torch", "diffusers")
+    return None if told else Rotary((), reason=_NOT_FOUND, turns=False)
 
 
 def _base(settings: Settings, parameters: Mapping[str, Any]) -> float | None:
@@ -113,10 +126,11 @@ def _family(settings: Settings) -> str:
     return f"{settings.value('model_type') or ''} {settings.classes[0]}".lower()
 
 
-def _paired(rotary: Rotary, settings: Settings, module: nn.Module) -> Rotary:
+def _paired(rotary: Rotary, settings: Settings, module: nn.Module, *, complex_numbers: bool = False) -> Rotary:
     """The same with what makes a pair, and a note where nothing tells."""
     interleaved, known = _pairs(settings, module)
     if not known:
+        interleaved = interleaved or complex_numbers
         pairs = "neighbours" if interleaved else "the two halves"
         rotary = replace(
             rotary, notes=(*rotary.notes, f"nothing tells which coordinates turn together: {pairs} assumed")

@@ -101,7 +101,7 @@ def _of_positions(rotary: Rotary | None, distance: int, norms: list[HeadNorm]) -
             yield f"no rotary positions: distance {distance} has no effect"
         return
     if rotary.reason:
-        yield f"distance {distance} left out: {rotary.reason}" if distance else "rotary positions at distance 0"
+        yield _without_frequencies(rotary, distance)
         return
     yield f"rotary positions at distance {distance}, query minus key" if distance else "rotary positions at distance 0"
     if any(norm.behind_turn and norm.gains for norm in norms):
@@ -113,3 +113,9 @@ def _of_positions(rotary: Rotary | None, distance: int, norms: list[HeadNorm]) -
         yield from rotary.notes
         if norms and not rotary.known:
             yield "norms taken to come before the turn"
+
+
+def _without_frequencies(rotary: Rotary, distance: int) -> str:
+    if not rotary.turns:
+        return f"{rotary.reason}: distance {distance} has no effect here" if distance else ""
+    return f"distance {distance} left out: {rotary.reason}" if distance else "rotary positions at distance 0"

@@ -1,7 +1,7 @@
 """A trial of an attention module: which stored rows each channel of what its heads give depends on."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -12,19 +12,24 @@ from torch.nn.modules.conv import _ConvNd
 
 from lmd.layers.attention.children import Child, Found
 from lmd.layers.attention.counts import Heads
+from lmd.layers.attention.norms import is_norm_of_heads
 from lmd.layers.attention.projection import Projection
 from lmd.sources.faults import FOREIGN_FAULTS
 from lmd.sources.skeleton import is_stored_transposed
 
-__all__ = ["Trial", "trial_of"]
+__all__ = ["FAILURES", "Rows", "Trial", "Tried", "Weights", "trial_of"]
 
-_FAILURES = (*FOREIGN_FAULTS, copy.Error)
+FAILURES = (*FOREIGN_FAULTS, copy.Error)
+"""Of a module that is called on something else than it takes."""
 _LARGEST = 20_000_000
 """Parameters of a module that is copied and tried: a second of work."""
 _TOKENS = 4
 _NOTHING = 1e-9
 """Of the largest gradient: the trial computes in float64."""
+_ALONG = 1e-9
+"""What the cosine between a gradient and a token may be short of 1."""
 
+Weights = Mapping[str, tuple[nn.Parameter, int]]
 Rows = Mapping[str, Tensor]
 """Name of a stored weight below the module to which of its rows something depends on."""
 
@@ -37,15 +42,20 @@ class Trial:
         path: of the module.
         channels: number of a channel in front of the output projection, and the rows that it depends on.
         alike: the rows that the whole depends on where all tokens are alike: those of the values, after a softmax.
+        asking: the rows through which one place depends on a single token: those of the queries; None if that cannot
+            be told.
+        tried: the copy, to be tried further.
     """
 
     path: str
     channels: tuple[tuple[int, Rows], ...]
     alike: Rows
+    asking: Rows | None
+    tried: "Tried"
 
     def confirms(self, roles: Mapping[str, Projection], heads: Heads) -> bool:
         """Whether every channel depends on the rows of its own head, and on no others, as these heads say."""
-        return all(
+        return self._asks(roles) and all(
             _same(rows, self._expected(roles, heads, channel))
             for channel, rows in self.channels
             if channel < heads.queries * heads.value_width
@@ -53,34 +63,60 @@ class Trial:
 
     def is_softmax(self, roles: Mapping[str, Projection]) -> bool:
         """Whether queries and keys do not matter where all tokens are alike."""
-        value = roles["value"]
-        wanted = {value.name: [(value, 0, value.outputs)]}
-        return _same(self.alike, self._marked(roles, wanted))
+        return _same(self.alike, self.marked(roles, [(roles["value"], 0, roles["value"].outputs)]))
 
-    def _expected(self, roles: Mapping[str, Projection], heads: Heads, channel: int) -> Rows:
-        head, within = divmod(channel, heads.value_width)
-        shared = head // (heads.queries // heads.keys)
-        reads = {
-            "query": [(roles["query"], head * heads.width, heads.width)],
-            "key": [(roles["key"], shared * heads.width, heads.width)],
-            "value": [(roles["value"], shared * heads.value_width + within, 1)],
-        }
-        return self._marked(roles, reads)
-
-    def _marked(self, roles: Mapping[str, Projection], reads: Mapping[str, list[tuple[Projection, int, int]]]) -> Rows:
+    def marked(self, roles: Mapping[str, Projection], reads: Iterable[tuple[Projection, int, int]]) -> Rows:
+        """The stored rows of some outputs: of a projection, from a start, so many."""
         marks: dict[str, Tensor] = {}
         for role in ("query", "key", "value"):
             projection = roles[role]
             size = projection.weight.shape[int(projection.stored_transposed)]
             marks.setdefault(self._stored(projection), torch.zeros(size, dtype=torch.bool))
-        for projection, start, length in (read for several in reads.values() for read in several):
+        for projection, start, length in reads:
             for first, count in projection.strips.pieces(start, length):
                 marks[self._stored(projection)][first : first + count] = True
         return marks
 
+    def _expected(self, roles: Mapping[str, Projection], heads: Heads, channel: int) -> Rows:
+        head, within = divmod(channel, heads.value_width)
+        shared = head // (heads.queries // heads.keys)
+        reads = [
+            (roles["query"], head * heads.width, heads.width),
+            (roles["key"], shared * heads.width, heads.width),
+            (roles["value"], shared * heads.value_width + within, 1),
+        ]
+        if "gate" in roles:
+            reads.append((roles["gate"], head * heads.width + within, 1))
+        return self.marked(roles, reads)
+
+    def _asks(self, roles: Mapping[str, Projection]) -> bool:
+        """Whether queries, and not keys, are read from the place that is asked about."""
+        query, key = (self.marked(roles, [(roles[role], 0, roles[role].outputs)]) for role in ("query", "key"))
+        if self.asking is None or any(bool((query[name] & key[name]).any()) for name in query):
+            return True
+        asks = any(bool((self.asking[name] & mask).any()) for name, mask in query.items())
+        return asks and not any(bool((self.asking[name] & mask).any()) for name, mask in key.items())
+
     def _stored(self, projection: Projection) -> str:
         # a part of a fused weight has a name of its own
         return projection.weight.tensors[0].removeprefix(f"{self.path}." if self.path else "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tried:
+    """A copy of a module with random numbers, and how it is called.
+
+    Attributes:
+        module: the copy.
+        call: gives what the heads give.
+        tokens: that it is called on.
+        weights: name of a weight that reads, to it and its axis of outputs.
+    """
+
+    module: nn.Module
+    call: "_Call"
+    tokens: Tensor
+    weights: "Weights"
 
 
 def trial_of(module: nn.Module, path: str, found: Found) -> Trial | None:
@@ -90,7 +126,7 @@ def trial_of(module: nn.Module, path: str, found: Found) -> Trial | None:
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             return _tried(_copy(module), path, found)
-    except _FAILURES:
+    except FAILURES:
         # the module asks for more than tokens
         return None
 
@@ -113,53 +149,86 @@ def _copy(module: nn.Module) -> nn.Module:
         # the user's hooks came along and are not to be called
         inner._forward_hooks.clear()
         inner._forward_pre_hooks.clear()
+    for name, inner in tried.named_modules():
+        if is_norm_of_heads(name.rpartition(".")[2]):
+            # circuits know of them; what they divide by would tie all channels to all rows
+            inner.register_forward_hook(lambda _, inputs, __: inputs[0])
     return tried
 
 
 def _tried(module: nn.Module, path: str, found: Found) -> Trial | None:
-    reader, output = _reader(found), found.roles.get("output")
+    reader = _reader(found)
     for tokens, given in _calls(module, reader):
-        call = _Call(module, given, output)
+        call = _Call(module, given, found)
         try:
             mixed = call(tokens)
-        except _FAILURES:
+        except FAILURES:
             continue
         weights = _weights(module, found)
+        if not mixed.requires_grad or not bool(mixed.isfinite().all()):
+            return None
         if sum(int(rows.sum()) for rows in _touched(mixed, weights).values()) <= 1:
             # a single token: what was meant as tokens is a batch
             continue
         pictures = isinstance(reader.module, _ConvNd)
         axis = 1 if pictures else mixed.ndim - 1
         size = mixed.shape[axis]
-        if not mixed.requires_grad or not size:
+        if not size:
             return None
         channels = tuple((c, _touched(mixed.select(axis, c), weights)) for c in sorted({0, size // 2, size - 1}))
-        return Trial(path, channels, _touched(call(_alike(tokens, pictures=pictures)), weights))
+        asking = _asking(mixed.movedim(axis, 0).flatten(1)[size // 2, -1], call, weights)
+        alike = _touched(call(_alike(tokens, pictures=pictures)), weights)
+        return Trial(path, channels, alike, asking, Tried(module, call, tokens, weights))
     return None
 
 
-class _Call:
-    """Calls the module; the answer is what goes into the output projection."""
+def _asking(one: Tensor, call: "_Call", weights: Weights) -> Rows | None:
+    """The rows whose gradient, of one channel in one place, goes along a single token that they read."""
+    gradients = torch.autograd.grad(one, [weight for weight, _ in weights.values()], retain_graph=True)
+    found = {}
+    for (name, (weight, axis)), gradient in zip(weights.items(), gradients, strict=True):
+        rows, tokens = gradient.movedim(axis, 0).flatten(1), call.read.get(name)
+        if tokens is None or tokens.shape[1] != weight.numel() // weight.shape[axis] or tokens.shape[1] < 2:
+            return None
+        along = (nn.functional.normalize(rows, dim=1, eps=1e-300) @ nn.functional.normalize(tokens, dim=1).T).abs()
+        found[name] = (along.amax(1) > 1.0 - _ALONG) & (rows.abs().amax(1) > 0)
+    return found
 
-    def __init__(self, module: nn.Module, given: int, output: Child | None) -> None:
-        self.module, self.given, self.output = module, given, output
+
+class _Call:
+    """Calls the module; the answer is what goes into the output projection, ``read`` what its projections read."""
+
+    def __init__(self, module: nn.Module, given: int, found: Found) -> None:
+        self.module, self.given, self.output = module, given, found.roles.get("output")
+        self.readers = [child for role, child in found.roles.items() if role != "output"]
+        self.read: dict[str, Tensor] = {}
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """What the heads give."""
-        if self.output is None:
-            answer: Any = self.module(*[tokens] * self.given)
-            return answer[0] if isinstance(answer, tuple | list) else answer
-        seen: list[Tensor] = []
-        hook = self.module.get_submodule(self.output.path).register_forward_pre_hook(_keeps(seen))
+        seen: dict[str, Tensor] = {}
+        hooks = [
+            self.module.get_submodule(child.path).register_forward_pre_hook(_keeps(seen, child.path))
+            for child in (*self.readers, *([] if self.output is None else [self.output]))
+        ]
         try:
-            self.module(*[tokens] * self.given)
+            answer: Any = self.module(*[tokens] * self.given)
         finally:
-            hook.remove()
-        return seen[0]
+            for hook in hooks:
+                hook.remove()
+        self.read = {f"{c.path}.weight": _flat(seen[c.path], c.module) for c in self.readers if c.path in seen}
+        if self.output is None:
+            return answer[0] if isinstance(answer, tuple | list) else answer
+        return seen[self.output.path]
 
 
-def _keeps(seen: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    return lambda _, inputs: seen.append(inputs[0])
+def _keeps(seen: dict[str, Tensor], path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    return lambda _, inputs: seen.update({path: inputs[0]})
+
+
+def _flat(tokens: Tensor, reader: nn.Module) -> Tensor:
+    """One token in each row."""
+    last = tokens.movedim(1, -1) if isinstance(reader, _ConvNd) and tokens.ndim > 2 else tokens
+    return last.detach().reshape(-1, last.shape[-1])
 
 
 def _reader(found: Found) -> Child:
@@ -183,7 +252,7 @@ def _calls(module: nn.Module, reader: Child) -> Iterator[tuple[Tensor, int]]:
     generator = torch.Generator().manual_seed(1)
     for shape in shapes:
         tokens = torch.randn(shape, generator=generator, dtype=torch.float64)
-        yield from ((tokens, given) for given in (1, 3))
+        yield from ((tokens, given) for given in (1, 3, 2))
 
 
 def _alike(tokens: Tensor, *, pictures: bool) -> Tensor:
@@ -194,14 +263,14 @@ def _alike(tokens: Tensor, *, pictures: bool) -> Tensor:
     return tokens.reshape(-1, tokens.shape[-1])[0].expand(tokens.shape)
 
 
-def _weights(module: nn.Module, found: Found) -> dict[str, tuple[nn.Parameter, int]]:
+def _weights(module: nn.Module, found: Found) -> Weights:
     """What reads, and its axis of outputs."""
     own = dict(module.named_parameters())
     children = [child for role, child in found.roles.items() if role != "output"]
     return {f"{c.path}.weight": (own[f"{c.path}.weight"], int(is_stored_transposed(c.module))) for c in children}
 
 
-def _touched(answer: Tensor, weights: Mapping[str, tuple[nn.Parameter, int]]) -> Rows:
+def _touched(answer: Tensor, weights: Weights) -> Rows:
     weigh = torch.randn(answer.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     asked = [weight for weight, _ in weights.values()]
     gradients = torch.autograd.grad((answer * weigh).sum(), asked, retain_graph=True, allow_unused=True)

@@ -58,7 +58,7 @@ _BLOCKS = (
         "post_attention_layernorm",
         ("mlp", "feed_forward", "block_sparse_moe"),
     ),
-    ("layernorm_before", ("attention",), "layernorm_after", ("intermediate",)),
+    ("layernorm_before", ("attention",), "layernorm_after", ("intermediate", "mlp")),
     ("norm", ("mixer",), "", ()),
 )
 """Pre-norm blocks: the norm of the attention, its names, the norm of the feed-forward part, its names."""
