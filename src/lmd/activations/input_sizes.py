@@ -15,6 +15,7 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 from lmd.activations.examples import Call, InputShape, Shaped, shaped_inputs
 from lmd.layers.convolutions.convolution_maps import geometry_of
 from lmd.sources.faults import FOREIGN_FAULTS
+from lmd.sources.graph.graph_module import GraphModule
 from lmd.sources.network import Network
 
 __all__ = ["InputSizes", "input_sizes", "sized"]
@@ -32,6 +33,7 @@ _BARE = (
 )
 _UNTOLD = "it needs the size of the input: data, or --input-shape for a network that can be called"
 _IDLE = "the layer was not called on this input"
+_APART = "its padding is a step of its own in the graph, so that this convolution alone is not the layer"
 _ODD = "it gave another size than its settings say"
 _LARGEST_TOLD = 1 << 14
 """Entries of an example whose shape a file tells: operators on larger ones take minutes, and wait to be asked for."""
@@ -72,7 +74,14 @@ def input_sizes(network: Network, data: Tensor | None = None, input_shape: Input
     Raises:
         ValueError: ``input_shape`` is no shape.
     """
-    inputs = None if input_shape is None else shaped_inputs(input_shape)
+    found = _input_sizes(network, data, None if input_shape is None else shaped_inputs(input_shape))
+    graph = network.skeleton
+    apart = graph.padded_apart() if isinstance(graph, GraphModule) else frozenset[str]()
+    sizes = {path: sizes for path, sizes in found.sizes.items() if path not in apart}
+    return InputSizes(sizes, {**found.reasons, **dict.fromkeys(apart, _APART)})
+
+
+def _input_sizes(network: Network, data: Tensor | None, inputs: tuple[Shaped, ...] | None) -> InputSizes:
     convolutions = [(network.names.get(p, p), m) for p, m in network.skeleton.named_modules() if isinstance(m, _ConvNd)]
     if not convolutions:
         return InputSizes({}, {})

@@ -46,6 +46,9 @@ def _percent(share: float) -> str:
 
 
 _NO_OPERATOR = ("no operator: the forward pass failed", "no operator: a bare checkpoint")
+_QUIET = ("buffer", "optimiser", "tied")
+_MOST_QUIET = 20
+"""Lines of such tensors."""
 _COLUMNS = (
     ("spectral_norm", "σ₁", ".4g"),
     ("stable_rank", "stable rank", ".4g"),
@@ -94,6 +97,7 @@ def atlas_table(atlas: "Atlas") -> None:
         )
     if atlas.provenance.get("options", {}).get("input_shape") is not None:
         _unsized(console, shown)
+    _cannot_run(console, atlas.facts)
     _failures(console, entries)
     _rest(console, [(t.name, t.status, t.reason) for t in atlas.coverage.tensors])
 
@@ -148,6 +152,12 @@ def _unsized(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
         console.print(Text(plain(reason), style="yellow"))
 
 
+def _cannot_run(console: Console, facts: Mapping[str, Any]) -> None:
+    """What of a file's own graph is not known."""
+    for reason in facts.get("cannot run", ())[:5]:
+        console.print(Text(plain(f"cannot be run on data: {reason}"), style="yellow"))
+
+
 def _failures(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
     for entry in entries:
         if entry["failed"]:
@@ -193,7 +203,10 @@ def inspection_table(found: Mapping[str, Any]) -> None:
     for title, justify in (("tensor", "left"), ("shape", "right"), ("status", "left"), ("read as", "left")):
         table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]  # a literal
     read = {name: r for r in found["readings"] for name in r["tensors"]}
-    for tensor in found["coverage"]["tensors"]:
+    tensors = found["coverage"]["tensors"]
+    quiet = [tensor for tensor in tensors if tensor["status"] in _QUIET]
+    beside = {id(tensor) for tensor in quiet[_MOST_QUIET:]}
+    for tensor in (tensor for tensor in tensors if id(tensor) not in beside):
         reading = read.get(tensor["name"])
         how = f"{reading['kind']} ({reading['confidence']})" if reading and tensor["status"] == "decomposed" else ""
         shape = " x ".join(map(str, tensor["shape"])) or "one number"
@@ -201,6 +214,11 @@ def inspection_table(found: Mapping[str, Any]) -> None:
             *(Text(plain(cell)) for cell in (tensor["name"], shape, tensor["status"], how or tensor["reason"]))
         )
     console.print(table)
+    if beside:
+        counts = Counter(tensor["status"] for tensor in quiet[_MOST_QUIET:])
+        words = ", ".join(f"{number} {status}" for status, number in counts.items())
+        console.print(Text(f"... and more tensors that are no weights or the same ones: {words}; --json lists them"))
+    _cannot_run(console, found["facts"])
 
 
 def diagnosis_table(found: Mapping[str, Any]) -> None:

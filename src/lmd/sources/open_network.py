@@ -120,12 +120,26 @@ def _graphed(path: Path, archive: Archive, skeleton: nn.Module) -> Network:
     """A file that holds its own architecture; it runs if every operation is known."""
     graph = skeleton if isinstance(skeleton, GraphModule) else None
     names = dict(graph.names) if graph else {}
-    facts = {**archive.facts, **({"cannot run": list(graph.unknown)} if graph and graph.unknown else {})}
+    trouble = [*graph.unknown, *_misfits(graph, archive)] if graph else []
+    facts = {**archive.facts, **({"cannot run": trouble} if trouble else {})}
     archive = replace(archive, facts=facts)
     # what is declared needs no reading, what was guessed says so
     guessed = {r.path: r for r in archive.readings or () if r.confidence != "declared"}
-    runs = graph is not None and graph.runs
+    runs = graph is not None and not trouble
     return _network(path, archive, skeleton, names=names, readings=guessed, runs=runs)
+
+
+def _misfits(graph: GraphModule, archive: Archive) -> list[str]:
+    """Weights of another shape than the architecture of the same file says."""
+    found = []
+    for place, module in graph.named_modules():
+        path = graph.names.get(place, place)
+        for role, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
+            loader = archive.loaders.get(f"{path}.{role}" if path else role)
+            if loader is not None and tuple(loader.shape) != tuple(tensor.shape):
+                stored = " x ".join(map(str, loader.shape))
+                found.append(f"weights do not fit: {path}.{role} is {stored}, not {' x '.join(map(str, tensor.shape))}")
+    return found
 
 
 def _as_declared(record: TensorRecord, tied: Mapping[str, str], buffers: set[str]) -> TensorRecord:

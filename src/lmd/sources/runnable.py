@@ -44,8 +44,12 @@ def runnable(model: Network | nn.Module | str | Path) -> nn.Module:
 
 
 def _why_not(network: Network) -> str:
-    unknown = getattr(network.skeleton, "unknown", ())
-    return "; ".join(unknown) if unknown else "it is a bare checkpoint, weights without a way to run them"
+    unknown = network.facts.get("cannot run")
+    return (
+        "; ".join(map(str, unknown))
+        if isinstance(unknown, list) and unknown
+        else "it is a bare checkpoint, weights without a way to run them"
+    )
 
 
 def _fill(part: nn.Module, path: str, network: Network) -> None:

@@ -64,3 +64,28 @@ def test_another_number_of_inputs_is_refused():
     graph, _ = residual()
     with pytest.raises(ValueError, match="takes 1: x"):
         graph(torch.zeros(1, 4), torch.zeros(1, 4))
+
+
+def test_inputs_have_names():
+    graph, _ = residual()
+    x = torch.randn(2, 4)
+    assert torch.equal(graph(x=x)[1], graph(x)[1])
+    with pytest.raises(ValueError, match="'y' among them; the graph takes 1: x"):
+        graph(y=x)
+
+
+def test_real_constants_follow_the_inputs_to_their_device():
+    steps = (Step("n", "test.Add", ("x", "c"), ("y",)),)
+    graph = GraphModule(Graph(steps, ("x",), ("y",), {"c": torch.ones(4)}), {})
+    assert graph(torch.empty(2, 4, device="meta")).is_meta
+
+
+def test_layers_that_pad_in_a_step_of_their_own_are_known():
+    steps = (
+        Step("pad", "keras.pad", ("x",), ("a",)),
+        Step("c", "", ("a",), ("b",), module="c"),
+        Step("d", "keras.pad_same", ("b",), ("e",)),
+        Step("d.depthwise", "", ("e",), ("y",), module="d.depthwise"),
+    )
+    layers = {"c": nn.Conv2d(1, 1, 3), "d.depthwise": nn.Conv2d(1, 1, 3)}
+    assert GraphModule(Graph(steps, ("x",), ("y",)), layers).padded_apart() == {"d.depthwise"}

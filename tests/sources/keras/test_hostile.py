@@ -151,7 +151,7 @@ def test_an_entry_twice(tmp_path):
 def test_weights_that_unpack_to_far_more(tmp_path):
     entries = [("config.json", json.dumps(MODEL)), ("model.weights.h5", bytes(50 << 20))]
     path = archive_with(tmp_path / "m.keras", entries, zipfile.ZIP_DEFLATED)
-    refused(path, UnreadableModelError, "cannot be read|HDF5|reader|Fetch")
+    refused(path, UnreadableModelError, "what the packed bytes can hold")
 
 
 def test_a_file_cut_short(sound):

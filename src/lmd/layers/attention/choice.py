@@ -34,8 +34,8 @@ _NO_PRODUCT = "no query_key: a trial of the module shows that it compares otherw
 _NO_MIX = "no value_output: a trial of the module shows that what its heads give is no linear map of the values"
 _CENTRED = "no query_key: a trial of the module shows that it takes a mean out of queries or keys"
 _DIVIDED = "a trial of the module shows that it divides queries or keys by their lengths, which is left out"
-_OF_ITS_OWN = frozenset({"torch", "transformers", "diffusers"})
-"""Libraries whose modules do what their names say."""
+_OF_ITS_OWN = frozenset({"diffusers", "lmd", "torch", "transformers"})
+"""Libraries whose modules do what their names say, and those built here for the files of others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

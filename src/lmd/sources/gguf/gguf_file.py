@@ -110,6 +110,12 @@ def _stored(tensor: StoredTensor) -> "Loader":
     )
 
 
+_ORDER = (
+    "that of Hugging Face: for architectures whose rows llama.cpp's converter sorts, they were sorted back; if the "
+    "tool that made the file did not sort them, rows are now in another order within each head, which no file tells"
+)
+
+
 def _facts(heads: tuple[Header, ...], shelf: Shelf, config: Mapping[str, Any]) -> Mapping[str, Any]:
     facts: dict[str, Any] = {
         "format": "GGUF",
@@ -121,6 +127,7 @@ def _facts(heads: tuple[Header, ...], shelf: Shelf, config: Mapping[str, Any]) -
         facts["adapter_config"] = {"lora_alpha": alpha}
     elif config:
         facts["config"] = config
+        facts["order of query and key rows"] = _ORDER
     elif shelf.architecture:
         facts["architecture"] = f"no declaration is made of {shelf.architecture!r}; layers were read by rules"
     return facts

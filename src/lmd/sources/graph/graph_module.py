@@ -75,18 +75,26 @@ class GraphModule(nn.Module):
         """Whether every operation is known."""
         return not self.unknown
 
-    def forward(self, *given: Any) -> Any:
-        """Run the steps.
+    def padded_apart(self) -> frozenset[str]:
+        """Paths of the layers that pad what comes in, or cut what goes out, in a step of its own."""
+        made = {name: step for step in self.graph.steps for name in step.outputs if name}
+        taken = {name: step for step in self.graph.steps for name in step.inputs if name}
+        found = set()
+        for step in self.graph.steps:
+            beside = (*(made.get(name) for name in step.inputs), *(taken.get(name) for name in step.outputs))
+            if step.module and any(other is not None and _belongs(other, step) for other in beside):
+                found.add(step.module)
+        return frozenset(found)
+
+    def forward(self, *given: Any, **named: Any) -> Any:
+        """Run the steps on the inputs, given in order or by name.
 
         Raises:
-            ValueError: an operation is not known, or the number of inputs is another one.
+            ValueError: an operation is not known, or the inputs are others.
         """
         if self.unknown:
             raise ValueError(f"the graph cannot be run: {'; '.join(self.unknown)}.")
-        inputs = self.graph.inputs
-        if len(given) != len(inputs):
-            raise ValueError(f"{len(given)} inputs came, the graph takes {len(inputs)}: {', '.join(inputs)}.")
-        values: dict[str, Any] = {**self.graph.constants, **dict(zip(inputs, given, strict=True))}
+        values: dict[str, Any] = self._constants(given) | self._inputs(given, named)
         values.update((name, self._numbers(held)) for name, held in self.held.items())
         for step in self.graph.steps:
             made = self._made(step, [values[name] if name else None for name in step.inputs])
@@ -97,6 +105,22 @@ class GraphModule(nn.Module):
         found = tuple(values[name] for name in self.graph.outputs)
         return found[0] if len(found) == 1 else found
 
+    def _inputs(self, given: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
+        inputs = self.graph.inputs
+        strange = [name for name in named if name not in inputs[len(given) :]]
+        if strange or len(given) + len(named) != len(inputs):
+            words = f"{len(given) + len(named)} inputs came" + (f", {strange[0]!r} among them" if strange else "")
+            raise ValueError(f"{words}; the graph takes {len(inputs)}: {', '.join(inputs)}.")
+        return {**dict(zip(inputs, given, strict=False)), **named}
+
+    def _constants(self, given: tuple[Any, ...]) -> dict[str, Any]:
+        """The constants, real numbers on the device of the inputs; whole ones steer operations from the CPU."""
+        device = next((x.device for x in given if isinstance(x, Tensor)), None)
+        known = dict(self.graph.constants)
+        if device is None or device.type == "cpu":
+            return known
+        return {name: x.to(device) if x.is_floating_point() else x for name, x in known.items()}
+
     def _numbers(self, name: str) -> Tensor:
         path, _, last = name.rpartition(".")
         return getattr(self.get_submodule(path), last)
@@ -105,6 +129,17 @@ class GraphModule(nn.Module):
         if step.module:
             return self.get_submodule(self._places[step.module])(*taken, **step.attributes)
         return operation_named(step.operation)(*taken, **step.attributes)
+
+
+_AROUND = frozenset(
+    ["keras.pad", "keras.pad_same", "keras.cut_end", "onnx.PadSame", "onnx.PadZeros", "onnx.CropTransposed"]
+)
+"""Operations that do a convolution's padding where torch's layers cannot."""
+
+
+def _belongs(other: Step, layer: Step) -> bool:
+    """Whether a step pads or cuts for a layer: a padding that is a layer itself has another name."""
+    return other.operation in _AROUND and (other.name == layer.name or layer.name.startswith(f"{other.name}."))
 
 
 def _last_uses(steps: Sequence[Step], outputs: Sequence[str]) -> dict[Step, tuple[str, ...]]:

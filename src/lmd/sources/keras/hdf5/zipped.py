@@ -24,6 +24,8 @@ _MOST_JSON = 64 << 20
 _MOST_WEIGHTS = 1 << 30
 """Of packed weights, which have to be unpacked whole; Keras stores them as they are."""
 _MOST_EXPANSION = 1100
+_MOST_OF_WEIGHTS = 100
+"""Trained weights hardly shrink when they are packed."""
 _SAVE_AGAIN = "Save the model again with Keras, or fetch the file again."
 _FAULTS = (
     zipfile.BadZipFile,
@@ -121,7 +123,8 @@ def _refuse_bomb(path: str, info: zipfile.ZipInfo, most: int) -> None:
         raise UnreadableModelError(f"{info.filename} of {path} is encrypted or packed in a way that is not read.")
     size = os.path.getsize(path)
     packed = info.compress_size
-    if packed > size or info.file_size > most or info.file_size > max(packed, 1) * _MOST_EXPANSION:
+    expansion = _MOST_EXPANSION if info.filename != WEIGHTS else _MOST_OF_WEIGHTS
+    if packed > size or info.file_size > most or info.file_size > max(packed, 1) * expansion:
         raise UnreadableModelError(
             f"{info.filename} of {path} declares {info.file_size} bytes from {packed}; up to {most} and what the "
             f"packed bytes can hold are allowed. {_SAVE_AGAIN}"
