@@ -43,6 +43,8 @@ def walk(network: Network) -> Walk:
     refused = {record.name for record in network.records if record.role == "parameter" and record.reason}
     twins, unreal = other_roles(network), complex_tensors(network)
     reasons: dict[str, str] = {}
+    sorted_back = network.facts.get("sorted back")
+    turned = frozenset(sorted_back) if isinstance(sorted_back, list) else frozenset[str]()
     readings = {tensor: reading for reading in network.readings.values() for tensor in reading.roles.values()}
     for place, module in network.skeleton.named_modules():
         path = network.names.get(place, place)
@@ -55,7 +57,12 @@ def walk(network: Network) -> Walk:
                 if not taken >= set(row.loader.tensors) and refused.isdisjoint(row.loader.tensors)
             ]
             rows = [
-                _noted(row, own or readings.get(row.loader.tensors[0]), twins, parametrised_note(row, module))
+                _noted(
+                    row,
+                    own or readings.get(row.loader.tensors[0]),
+                    twins,
+                    _SORTED_BACK if not turned.isdisjoint(row.loader.tensors) else parametrised_note(row, module),
+                )
                 for row in fresh
             ]
             layers.extend(rows)
@@ -80,6 +87,11 @@ def _rows(ask: Kind, module: nn.Module, path: str, network: Network) -> Iterator
     except KeyError:
         # the architecture names a tensor that the file leaves out, or that could not be read; its record says why
         return
+
+
+_SORTED_BACK = (
+    "rows within a head sorted from ggml's order to that of Hugging Face; a file that was not sorted is so now"
+)
 
 
 def _noted(row: LayerMatrix, reading: Reading | None, twins: Mapping[str, list[str]], more: str) -> LayerMatrix:

@@ -67,7 +67,10 @@ def _archive(path: str) -> tuple[Archive, tuple[Named, ...]]:
     config = config_of(family, shelf, tensors) if renamed else {}
     # converters write tensors in the order they find them in sorted files
     records = tuple(sorted((_record(one) for one in tensors), key=lambda record: depth_key(record.name)))
-    return Archive(records, facts=_facts(heads, shelf, config), files=tuple(head.path for head in heads)), tensors
+    facts = _facts(heads, shelf, config)
+    if sorted_back := [one.name for one in tensors if one.order is not None and one.order.word == "rotated"]:
+        facts = {**facts, "sorted back": sorted_back, "order of query and key rows": _ORDER}
+    return Archive(records, facts=facts, files=tuple(head.path for head in heads)), tensors
 
 
 def _record(one: Named) -> TensorRecord:
@@ -127,7 +130,6 @@ def _facts(heads: tuple[Header, ...], shelf: Shelf, config: Mapping[str, Any]) -
         facts["adapter_config"] = {"lora_alpha": alpha}
     elif config:
         facts["config"] = config
-        facts["order of query and key rows"] = _ORDER
     elif shelf.architecture:
         facts["architecture"] = f"no declaration is made of {shelf.architecture!r}; layers were read by rules"
     return facts
