@@ -14,11 +14,11 @@ from lmd.sources import hugging_face
 from lmd.sources.declared_architecture import DeclaredSkeleton, declared_skeleton
 from lmd.sources.open_network import open_network
 from lmd.sources.recipes import renamed
+from tests.shared_models import shared_model
 
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.usefixtures("offline")
 
-MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "vocab_size": 40}
 TOKENS = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
 
@@ -164,9 +164,7 @@ def test_minilm_is_declared_in_full() -> None:
 
 
 def test_stories260k_is_declared_in_full() -> None:
-    folder = MODELS / "stories260k"
-    if not folder.exists():
-        pytest.skip("shared models are not beside this checkout")
+    folder = shared_model("stories260k")
     skeleton, shapes, config = declared(folder)
     agrees(skeleton, shapes)
     assert config == json.loads((folder / "config.json").read_text())

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from lmd.sources import torch_checkpoint
 from lmd.sources.archive import Archive
 from lmd.sources.errors import UnreadableModelError, UnsafeModelError
+from tests.shared_models import shared_model
 
-MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
 REAL = {
     "resnet20-cifar10/resnet20-12fca82f.th": "conv1.weight",
     "mnist-mlp-6x100/mnist_6_100_nat.pth": "1.weight",
@@ -63,9 +63,7 @@ def network() -> nn.Sequential:
 
 @pytest.mark.parametrize("file", REAL)
 def test_real_files_hold_what_torch_load_finds(file: str) -> None:
-    path = MODELS / file
-    if not path.exists():
-        pytest.skip("shared models are not beside this checkout")
+    path = shared_model(file)
     archive = torch_checkpoint.read(str(path))
     expected = dict(leaves(torch.load(path, map_location="cpu", weights_only=True)))
     found = {record.file_name or record.name: archive.loaders[record.name]() for record in archive.records}
@@ -80,9 +78,7 @@ def test_real_files_hold_what_torch_load_finds(file: str) -> None:
     ("file", "word"), [("vdsr/model_epoch_50.pth", "vdsr.Net"), ("silero-vad/silero_vad.jit", "TorchScript")]
 )
 def test_real_files_that_would_run_code_are_refused(file: str, word: str) -> None:
-    path = MODELS / file
-    if not path.exists():
-        pytest.skip("shared models are not beside this checkout")
+    path = shared_model(file)
     with pytest.raises(UnsafeModelError, match=word):
         torch_checkpoint.read(str(path))
 

@@ -66,7 +66,7 @@ def _folded(row: LayerMatrix, feeds: Feeds, norms: dict[str, LayerMatrix], shift
     if before is not None and _fits_before(before.shape[0], row):
         both = behind is not None and _fits_behind(behind.shape[0], row)
         left = f"{behind.name} behind it is not folded in" if behind is not None and both else ""
-        row = replace(row, note="; ".join(text for text in (row.note, left) if text))
+        row = replace(row, note="; ".join(text for text in (row.note, left) if text), own_inputs=False)
         return times_affine(row, shifts[before.name], behind=False) if affine else _times(row, before, behind=False)
     if behind is not None and _fits_behind(behind.shape[0], row):
         return times_affine(row, shifts[behind.name], behind=True) if affine else _times(row, behind, behind=True)

@@ -47,6 +47,7 @@ class LayerMatrix:
         alternatives: other kinds the shapes allow.
         note: what the map is, where the kind alone does not say it.
         bias: what the layer adds to the map's outputs; given where ``[W b]`` is wanted, until it is folded in.
+        own_inputs: whether the map reads what comes into its module, and not what comes into a norm before it.
     """
 
     name: str
@@ -60,6 +61,7 @@ class LayerMatrix:
     alternatives: tuple[str, ...] = ()
     note: str = ""
     bias: Loader | None = None
+    own_inputs: bool = True
 
     @property
     def full_rank(self) -> int:

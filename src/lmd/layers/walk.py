@@ -61,7 +61,7 @@ def walk(network: Network) -> Walk:
                     row,
                     own or readings.get(row.loader.tensors[0]),
                     twins,
-                    _SORTED_BACK if not turned.isdisjoint(row.loader.tensors) else parametrised_note(row, module),
+                    parametrised_note(row, module) if turned.isdisjoint(row.loader.tensors) else _SORTED_BACK,
                 )
                 for row in fresh
             ]

@@ -167,7 +167,7 @@ def _activations(
     # a network that is one layer has the empty path, which is no name
     linear = {path or "weight": path for path, m in network.skeleton.named_modules() if isinstance(m, nn.Linear)}
     # a map of what comes into the normalisation before the layer is asked about other inputs than the layer's own
-    rows = {linear[layer.name]: layer for layer in layers if layer.name in linear and "from before" not in layer.note}
+    rows = {linear[layer.name]: layer for layer in layers if layer.name in linear and layer.own_inputs}
     found = capture(model, data, labels, list(rows))
     return {rows[seen.layer].name: _with_constant(seen, rows[seen.layer]) for seen in found}
 

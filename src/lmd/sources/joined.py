@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lmd.sources.loaders import Loader
+from lmd.sources.loaders import Loader, cut_shape
 
 __all__ = ["Joined", "Renamed", "Stacked"]
 
@@ -35,7 +35,7 @@ class Joined:
 
     def narrow(self, dim: int, start: int, length: int) -> "Joined":
         """The slice, read without the rest."""
-        _refuse_outside(self.shape, dim, start, length)
+        cut_shape(self.shape, (dim, start, length))
         if dim != self.axis:
             return Joined(tuple(part.narrow(dim, start, length) for part in self.parts), self.axis)
         kept, place = [], 0
@@ -70,7 +70,7 @@ class Stacked:
 
     def narrow(self, dim: int, start: int, length: int) -> "Stacked":
         """The slice, read without the rest."""
-        _refuse_outside(self.shape, dim, start, length)
+        cut_shape(self.shape, (dim, start, length))
         if dim == 0 and length:
             return Stacked(self.parts[start : start + length])
         if dim == 0:
@@ -106,8 +106,3 @@ class Renamed:
 
 def _names(parts: tuple[Loader, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in parts for name in part.tensors))
-
-
-def _refuse_outside(shape: tuple[int, ...], dim: int, start: int, length: int) -> None:
-    if not 0 <= start <= start + length <= shape[dim]:
-        raise ValueError(f"slice [{start}, {start + length}) leaves dimension {dim} of shape {shape}; stay inside it.")

@@ -11,7 +11,7 @@ import numpy
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Combined", "Evaluated", "FileTensor", "Held", "Loader", "SafetensorsTensor"]
+__all__ = ["Combined", "Evaluated", "FileTensor", "Held", "Loader", "SafetensorsTensor", "cut_shape"]
 
 
 @runtime_checkable
@@ -46,7 +46,12 @@ def _cut(tensor: Tensor, cuts: tuple[Cut, ...]) -> Tensor:
     return tensor
 
 
-def _cut_shape(shape: tuple[int, ...], cut: Cut) -> tuple[int, ...]:
+def cut_shape(shape: tuple[int, ...], cut: Cut) -> tuple[int, ...]:
+    """The shape that is left of ``shape`` by a slice ``(dim, start, length)``.
+
+    Raises:
+        ValueError: the slice leaves the shape.
+    """
     dim, start, length = cut
     if not 0 <= start <= start + length <= shape[dim]:
         raise ValueError(f"slice [{start}, {start + length}) leaves dimension {dim} of shape {shape}; stay inside it.")
@@ -141,7 +146,7 @@ class FileTensor:
 
     def narrow(self, dim: int, start: int, length: int) -> "FileTensor":
         """The slice, read without the rest."""
-        size = _cut_shape(self.size, (dim, start, length))
+        size = cut_shape(self.size, (dim, start, length))
         return replace(self, size=size, offset=self.offset + start * self.stride[dim] * self.dtype.itemsize)
 
 
@@ -182,7 +187,7 @@ class SafetensorsTensor:
     def narrow(self, dim: int, start: int, length: int) -> "SafetensorsTensor":
         """The slice, read without the rest."""
         cut = (dim, start, length)
-        return replace(self, size=_cut_shape(self.size, cut), cuts=(*self.cuts, cut))
+        return replace(self, size=cut_shape(self.size, cut), cuts=(*self.cuts, cut))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,7 +217,7 @@ class Combined:
     def narrow(self, dim: int, start: int, length: int) -> "Combined":
         """A slice of the result; the parts are still read in full."""
         cut = (dim, start, length)
-        return replace(self, size=_cut_shape(self.size, cut), cuts=(*self.cuts, cut))
+        return replace(self, size=cut_shape(self.size, cut), cuts=(*self.cuts, cut))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,7 +248,7 @@ class Evaluated:
     def narrow(self, dim: int, start: int, length: int) -> "Evaluated":
         """A slice of the result."""
         cut = (dim, start, length)
-        return replace(self, size=_cut_shape(self.size, cut), cuts=(*self.cuts, cut))
+        return replace(self, size=cut_shape(self.size, cut), cuts=(*self.cuts, cut))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send the result: the module itself is the user's and may not pickle."""

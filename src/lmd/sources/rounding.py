@@ -1,5 +1,6 @@
 """How far rounding may have moved the numbers of a tensor, where the way it is stored tells."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
 from math import sqrt
@@ -12,7 +13,7 @@ from lmd.sources.derived_loaders import Borrowed, Transposed
 from lmd.sources.joined import Joined, Renamed, Stacked
 from lmd.sources.loaders import FileTensor, Held, Loader, SafetensorsTensor
 
-__all__ = ["rounding_of"]
+__all__ = ["RoundingErrors", "rounding_of"]
 
 _SMALL = {
     torch.float16: (10, -14),
@@ -39,38 +40,53 @@ def rounding_of(loader: Any) -> Loader | None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _RoundingOfFloats:
-    """Half-precision numbers and smaller: the error of rounding to the nearest one is uniform over their spacing."""
+class RoundingErrors:
+    """The root mean square error of each number of a loader.
+
+    Attributes:
+        of: the loader.
+        errors: module-level function from a loader of that kind to the errors of its numbers, in its shape.
+    """
 
     of: Loader
+    errors: Callable[[Any], Tensor]
 
     @property
     def tensors(self) -> tuple[str, ...]:
+        """Names of what was rounded."""
         return self.of.tensors
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of what was rounded."""
         return self.of.shape
 
     def __call__(self) -> Tensor:
-        numbers = self.of()
-        bits, least = _SMALL[numbers.dtype]
-        exponents = torch.frexp(numbers.double()).exponent - 1
-        exponents = torch.where(numbers == 0, least, exponents.clamp(min=least))
-        return torch.ldexp(torch.full(numbers.shape, 1 / sqrt(12), dtype=torch.float64), exponents - bits)
+        """One error for each number."""
+        return self.errors(self.of)
 
-    def narrow(self, dim: int, start: int, length: int) -> "_RoundingOfFloats":
-        return _RoundingOfFloats(self.of.narrow(dim, start, length))
+    def narrow(self, dim: int, start: int, length: int) -> "RoundingErrors":
+        """Those of a slice."""
+        return RoundingErrors(self.of.narrow(dim, start, length), self.errors)
+
+
+def _errors_of_floats(loader: Loader) -> Tensor:
+    """Half-precision numbers and smaller: the error of rounding to the nearest one is uniform over their spacing."""
+    numbers = loader()
+    bits, least = _SMALL[numbers.dtype]
+    exponents = torch.frexp(numbers.double()).exponent - 1
+    exponents = torch.where(numbers == 0, least, exponents.clamp(min=least))
+    return torch.ldexp(torch.full(numbers.shape, 1 / sqrt(12), dtype=torch.float64), exponents - bits)
 
 
 @rounding_of.register
 def _of_a_file(loader: FileTensor) -> Loader | None:
-    return _RoundingOfFloats(loader) if loader.dtype in _SMALL else None
+    return RoundingErrors(loader, _errors_of_floats) if loader.dtype in _SMALL else None
 
 
 @rounding_of.register
 def _of_memory(loader: Held) -> Loader | None:
-    return _RoundingOfFloats(loader) if loader.tensor.dtype in _SMALL else None
+    return RoundingErrors(loader, _errors_of_floats) if loader.tensor.dtype in _SMALL else None
 
 
 @rounding_of.register
@@ -78,7 +94,11 @@ def _of_safetensors(loader: SafetensorsTensor) -> Loader | None:
     from safetensors import safe_open
 
     with safe_open(loader.path, framework="pt") as file:
-        return _RoundingOfFloats(loader) if file.get_slice(loader.key).get_dtype() in _SMALL_WORDS else None
+        return (
+            RoundingErrors(loader, _errors_of_floats)
+            if file.get_slice(loader.key).get_dtype() in _SMALL_WORDS
+            else None
+        )
 
 
 @rounding_of.register

@@ -1,5 +1,4 @@
 import importlib.util
-from pathlib import Path
 
 import gguf
 import pytest
@@ -10,10 +9,9 @@ from lmd.pipeline.decompose import decompose
 from lmd.sources.gguf.architectures.families import FAMILIES
 from lmd.sources.inspection import inspect_model
 from lmd.sources.open_network import open_network
+from tests.shared_models import shared_model
 from tests.sources.gguf.converting import ggml_tensors, rotated, write
 from tests.sources.gguf.models import MODELS
-
-STORIES = Path("/work/shared/models/stories260k")
 
 
 def built(case):
@@ -128,24 +126,25 @@ def test_every_architecture_is_the_packages():
     assert ours <= known
 
 
-needs_stories = pytest.mark.skipif(not STORIES.exists(), reason="needs the shared models")
+@pytest.fixture
+def stories():
+    return shared_model("stories260k")
 
 
 @pytest.fixture
-def halves(tmp_path):
+def halves(tmp_path, stories):
     def copied(name):
         # away from the config.json beside it
         path = tmp_path / name
-        path.write_bytes((STORIES / name).read_bytes())
+        path.write_bytes((stories / name).read_bytes())
         return decompose(path, vectors=0)
 
     return copied
 
 
-@needs_stories
 @pytest.mark.parametrize("name", ["stories260K-f16.gguf", "stories260K-q8_0.gguf"])
-def test_a_real_model_has_the_rows_of_its_folder_and_lies_within_its_rounding(name, halves):
-    whole, part = decompose(STORIES, vectors=0), halves(name)
+def test_a_real_model_has_the_rows_of_its_folder_and_lies_within_its_rounding(name, halves, stories):
+    whole, part = decompose(stories, vectors=0), halves(name)
     assert [r.name for r in part.layers] == [r.name for r in whole.layers]
     assert [r.entry["kind"] for r in part.layers] == [r.entry["kind"] for r in whole.layers]
     assert part.coverage.accounted == 1.0
@@ -163,11 +162,10 @@ def test_a_real_model_has_the_rows_of_its_folder_and_lies_within_its_rounding(na
     assert compared == 31
 
 
-@needs_stories
-def test_a_real_model_is_rounded_as_its_floor_says():
-    ours = {row.name: row for row in walk(open_network(STORIES)).layers}
-    atlas = decompose(STORIES / "stories260K-q8_0.gguf", vectors=0)
-    theirs = {row.name: row for row in walk(open_network(STORIES / "stories260K-q8_0.gguf")).layers}
+def test_a_real_model_is_rounded_as_its_floor_says(stories):
+    ours = {row.name: row for row in walk(open_network(stories)).layers}
+    atlas = decompose(stories / "stories260K-q8_0.gguf", vectors=0)
+    theirs = {row.name: row for row in walk(open_network(stories / "stories260K-q8_0.gguf")).layers}
     for row in atlas.rows():
         if row.get("floor_spectral_norm") is None or row["view_of"] is not None:
             continue

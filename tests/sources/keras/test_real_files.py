@@ -1,7 +1,5 @@
 """Files that were trained elsewhere, where they lie beside the checkout."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -9,21 +7,15 @@ import torch
 import lmd
 from lmd.sources.inspection import inspect_model
 from lmd.sources.open_network import open_network
+from tests.shared_models import shared_model
 
-MODELS = Path(__file__).resolve().parents[4] / "shared" / "models"
 EPOCHS = [f"mini-xception-fer2013/fer2013_mini_XCEPTION.{e}.hdf5" for e in ("00-0.47", "14-0.59", "102-0.66")]
 RUNNABLE = ["gesture-mlp/keypoint_classifier.hdf5", *EPOCHS, "binance-trader/model.keras"]
 
 
-def at(file: str) -> Path:
-    if not (MODELS / file).exists():
-        pytest.skip("shared models are not beside this checkout")
-    return MODELS / file
-
-
 @pytest.mark.parametrize("file", [*RUNNABLE, "textgenrnn/textgenrnn_weights.hdf5"])
 def test_everything_is_accounted_for_and_nearly_all_decomposed(file):
-    path = at(file)
+    path = shared_model(file)
     atlas = lmd.decompose(path, vectors=0)
     assert atlas.coverage.accounted == 1.0
     assert atlas.coverage.decomposed >= 0.95
@@ -34,15 +26,15 @@ def test_everything_is_accounted_for_and_nearly_all_decomposed(file):
 
 
 def test_the_gesture_classifier_is_as_good_as_it_was():
-    table = np.loadtxt(at("gesture-mlp/keypoint.csv"), delimiter=",", dtype=np.float32)
+    table = np.loadtxt(shared_model("gesture-mlp/keypoint.csv"), delimiter=",", dtype=np.float32)
     with torch.no_grad():
-        found = lmd.runnable(at(RUNNABLE[0]))(torch.from_numpy(table[:, 1:])).argmax(dim=1)
+        found = lmd.runnable(shared_model(RUNNABLE[0]))(torch.from_numpy(table[:, 1:])).argmax(dim=1)
     assert np.mean(found.numpy() == table[:, 0]) == pytest.approx(0.965, abs=5e-4)
 
 
 @pytest.mark.parametrize("file", EPOCHS)
 def test_an_epoch_tells_how_it_was_trained(file):
-    network = open_network(at(file))
+    network = open_network(shared_model(file))
     kept = {record.name: record for record in network.records if record.role == "optimiser"}
     assert len(kept) == 105
     trained = [record for record in network.records if record.role == "parameter"]
@@ -57,7 +49,7 @@ def test_an_epoch_tells_how_it_was_trained(file):
 
 
 def test_an_epoch_is_run_and_its_operators_have_the_size_of_its_pictures():
-    path = at(EPOCHS[2])
+    path = shared_model(EPOCHS[2])
     with torch.no_grad():
         answer = lmd.runnable(path)(torch.rand(2, 64, 64, 1))
     assert answer.sum(dim=1).allclose(torch.ones(2))
@@ -66,12 +58,12 @@ def test_an_epoch_is_run_and_its_operators_have_the_size_of_its_pictures():
 
 
 def test_one_epoch_against_another():
-    atlas = lmd.decompose(at(EPOCHS[2]), base=at(EPOCHS[0]), vectors=0)
+    atlas = lmd.decompose(shared_model(EPOCHS[2]), base=shared_model(EPOCHS[0]), vectors=0)
     assert {row.entry["kind"] for row in atlas.layers} == {"difference"}
 
 
 def test_recurrent_layers_are_told_by_their_shapes():
-    network = open_network(at("textgenrnn/textgenrnn_weights.hdf5"))
+    network = open_network(shared_model("textgenrnn/textgenrnn_weights.hdf5"))
     classes = {path: type(module).__name__ for path, module in network.skeleton.named_modules() if path}
     assert classes["rnn_1"] == classes["rnn_2"] == "KerasLSTM"
     assert network.readings["rnn_1"].confidence == "shape"

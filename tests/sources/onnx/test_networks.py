@@ -15,9 +15,8 @@ from lmd.sources.inspection import inspect_model
 from lmd.sources.open_network import open_network
 from lmd.sources.runnable import runnable
 from lmd.testing import layers_of
+from tests.shared_models import shared_model
 from tests.sources.onnx.networks import NETWORKS
-
-MODELS = Path("/work/shared/models")
 
 
 def trained(name: str) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
@@ -115,15 +114,8 @@ def test_small_inputs_of_the_file_give_operators(tmp_path):
     assert decompose(path, data, vectors=0).complete
 
 
-def real(name: str) -> Path:
-    path = MODELS / name
-    if not path.exists():
-        pytest.skip(f"{name} is not here")
-    return path
-
-
 def test_the_twins_of_cifar_are_equal():
-    ours, theirs = real("cifar-conv-twins/cifar_base_kw.onnx"), real("cifar-conv-twins/cifar_base.pth")
+    ours, theirs = shared_model("cifar-conv-twins/cifar_base_kw.onnx"), shared_model("cifar-conv-twins/cifar_base.pth")
     rows = {row.name: row for row in walk(open_network(ours)).layers if row.view_of is None}
     twins = {row.name: row for row in walk(open_network(theirs)).layers if row.view_of is None}
     assert set(rows) == set(twins) == {"0", "2", "5", "7"}
@@ -137,7 +129,7 @@ def test_the_twins_of_cifar_are_equal():
     ("name", "shape"), [("acas-xu/ACASXU_run2a_1_1_batch_2000.onnx", (5,)), ("basic-pitch/nmp.onnx", (1, 43844, 1))]
 )
 def test_real_files_are_decomposed_and_run(name, shape):
-    path = real(name)
+    path = shared_model(name)
     coverage = decompose(path, vectors=0, parts=False).coverage
     assert coverage.accounted == 1.0
     assert coverage.decomposed >= 0.95

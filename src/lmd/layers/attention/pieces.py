@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lmd.sources.joined import Joined
-from lmd.sources.loaders import Combined, Loader
+from lmd.sources.loaders import Combined, Loader, cut_shape
 
 __all__ = ["HeadStack", "Pointwise", "ScaledRows", "batch_norm_gain", "batch_norm_shift"]
 
@@ -94,10 +94,7 @@ class HeadStack:
 
     def narrow(self, dim: int, start: int, length: int) -> Loader:
         """The slice; of rows only those heads are read that it touches."""
-        if not 0 <= start <= start + length <= self.shape[dim]:
-            raise ValueError(
-                f"slice [{start}, {start + length}) leaves dimension {dim} of {self.shape}; stay inside it."
-            )
+        cut_shape(self.shape, (dim, start, length))
         if dim == 1:
             return HeadStack(self.stack.narrow(self._rest()[0], start, length), self.heads, self.width)
         width = self.stack.shape[self.width]

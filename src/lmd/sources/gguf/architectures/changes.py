@@ -11,7 +11,7 @@ from lmd.sources.derived_loaders import Transposed
 from lmd.sources.gguf.architectures.names import Named
 from lmd.sources.gguf.architectures.row_orders import RowOrder
 from lmd.sources.joined import Renamed
-from lmd.sources.loaders import Combined, Loader
+from lmd.sources.loaders import Combined, Loader, cut_shape
 from lmd.sources.rounding import rounding_of
 
 __all__ = ["Entry", "Reordered", "changed"]
@@ -81,10 +81,7 @@ class Reordered:
 
     def narrow(self, dim: int, start: int, length: int) -> "Reordered":
         """The slice."""
-        if not 0 <= start <= start + length <= self.shape[dim]:
-            raise ValueError(
-                f"slice [{start}, {start + length}) leaves dimension {dim} of shape {self.shape}; stay inside it."
-            )
+        cut_shape(self.shape, (dim, start, length))
         if dim == 0:
             return Reordered(self.stored, self.order, self.start + start, length)
         return Reordered(self.stored.narrow(dim, start, length), self.order, self.start, self.length)

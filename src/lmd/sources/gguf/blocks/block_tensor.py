@@ -10,10 +10,10 @@ from torch import Tensor
 from lmd.sources.gguf.blocks.arithmetic import Bytes, Numbers, dequantised, in_own_order
 from lmd.sources.gguf.blocks.block_rounding import rounding, rounding_known
 from lmd.sources.gguf.blocks.block_types import TYPES, BlockType
-from lmd.sources.loaders import Loader
-from lmd.sources.rounding import rounding_of
+from lmd.sources.loaders import Loader, cut_shape
+from lmd.sources.rounding import RoundingErrors, rounding_of
 
-__all__ = ["BlockTensor", "RoundingOfBlocks"]
+__all__ = ["BlockTensor"]
 
 _PLAIN = {"float16": "f2", "float32": "f4", "float64": "f8", "int8": "i1", "int16": "i2", "int32": "i4", "int64": "i8"}
 
@@ -73,14 +73,10 @@ class BlockTensor:
 
     def narrow(self, dim: int, start: int, length: int) -> "BlockTensor":
         """The slice; along the last axis the blocks that hold it are read whole."""
-        if not 0 <= start <= start + length <= self.size[dim]:
-            raise ValueError(
-                f"slice [{start}, {start + length}) leaves dimension {dim} of shape {self.size}; stay inside it."
-            )
-        starts, sizes = list(self.start), list(self.size)
+        size = cut_shape(self.size, (dim, start, length))
+        starts = list(self.start)
         starts[dim] += start
-        sizes[dim] = length
-        return replace(self, start=tuple(starts), size=tuple(sizes))
+        return replace(self, start=tuple(starts), size=size)
 
     def blocks(self) -> tuple[Bytes, int]:
         """The bytes that hold the slice, ``(..., bytes)``, and how many numbers of a row come before it."""
@@ -109,39 +105,13 @@ class BlockTensor:
         return torch.from_numpy(blocks.view(_PLAIN[self.kind.dtype])).reshape(self.size)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RoundingOfBlocks:
-    """How far rounding may have moved each number of a quantised tensor, in the root mean square."""
-
-    of: BlockTensor
-
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """The one name."""
-        return self.of.tensors
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the tensor."""
-        return self.of.shape
-
-    def __call__(self) -> Tensor:
-        """One for each number.
-
-        Raises:
-            EOFError: the file ends before the tensor does.
-            UnreadableModelError: the gguf package is not installed.
-        """
-        if not prod(self.shape):
-            return torch.empty(self.shape)
-        blocks, before = self.of.blocks()
-        return self.of.cut(rounding(blocks, self.of.kind.name), before)
-
-    def narrow(self, dim: int, start: int, length: int) -> "RoundingOfBlocks":
-        """Those of a slice."""
-        return RoundingOfBlocks(self.of.narrow(dim, start, length))
-
-
 @rounding_of.register
 def _of_blocks(loader: BlockTensor) -> Loader | None:
-    return RoundingOfBlocks(loader) if rounding_known(loader.kind.name) else None
+    return RoundingErrors(loader, _errors_of_blocks) if rounding_known(loader.kind.name) else None
+
+
+def _errors_of_blocks(loader: BlockTensor) -> Tensor:
+    if not prod(loader.shape):
+        return torch.empty(loader.shape)
+    blocks, before = loader.blocks()
+    return loader.cut(rounding(blocks, loader.kind.name), before)

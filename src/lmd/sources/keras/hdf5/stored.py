@@ -13,7 +13,7 @@ from lmd.sources.errors import UnreadableModelError
 from lmd.sources.isolation.reader_process import ReaderProcess
 from lmd.sources.keras.hdf5.contents import CHILD, LIMITS, DataSet
 from lmd.sources.keras.hdf5.window import Place
-from lmd.sources.loaders import FileTensor, Loader
+from lmd.sources.loaders import FileTensor, Loader, cut_shape
 
 __all__ = ["LibraryTensor", "loader_of"]
 
@@ -106,9 +106,5 @@ class LibraryTensor:
 
     def narrow(self, dim: int, start: int, length: int) -> "LibraryTensor":
         """The slice, read without the rest."""
-        if not 0 <= start <= start + length <= self.size[dim]:
-            raise ValueError(
-                f"slice [{start}, {start + length}) leaves dimension {dim} of shape {self.size}; stay inside it."
-            )
-        size = (*self.size[:dim], length, *self.size[dim + 1 :])
-        return replace(self, size=size, cuts=(*self.cuts, (dim, start, length)))
+        cut = (dim, start, length)
+        return replace(self, size=cut_shape(self.size, cut), cuts=(*self.cuts, cut))

@@ -31,6 +31,7 @@ _FAULTS = (
     zipfile.BadZipFile,
     EOFError,
     KeyError,
+    # the standard library's word for a way of packing that it does not know
     NotImplementedError,
     OSError,
     RuntimeError,

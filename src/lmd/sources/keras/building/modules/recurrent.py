@@ -1,5 +1,6 @@
 """Recurrent layers of torch that run as Keras runs them: activations, masks, directions and what they return."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,7 @@ class Manner:
     merge: str = "concat"
 
 
-class _Run(nn.RNNBase):
+class _Run(nn.RNNBase, ABC):
     """The loop over time, on the parameters that torch's layer holds. ``x`` is ``(N, T, features)``."""
 
     manner: Manner
@@ -89,8 +90,9 @@ class _Run(nn.RNNBase):
 
     carried = 1
 
+    @abstractmethod
     def _step(self, suffix: str) -> Step:
-        raise NotImplementedError
+        """One step of time, on the parameters of one direction."""
 
 
 def _merged(forward: Tensor, backward: Tensor, how: str) -> Any:
