@@ -134,6 +134,8 @@ def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
         if step.operation == "onnx.Attention" and step.attributes.get("softcap")
     )
     module = GraphModule(Graph(steps, plan.inputs, plan.outputs, inline, unknown), layers, held)
+    for path, told in plan.heads.items():
+        _tell_heads(module, path, told)
     for value, name in module.held.items():
         path, _, last = name.rpartition(".")
         known = f"{module.names.get(path, path)}.{last}".lstrip(".")
@@ -141,6 +143,15 @@ def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
         if known not in loaders:
             loaders[known] = by_leaf[_constant_of(value, plan)]
     return module, loaders
+
+
+def _tell_heads(root: GraphModule, path: str, told: Mapping[str, object]) -> None:
+    """Tell a module that holds projections alone of its heads what attention layers of libraries say."""
+    owner: nn.Module | None = root
+    for part in filter(None, path.split(".")):
+        owner = owner._modules.get(part) if owner is not None else None
+    if owner is root or type(owner) is nn.Module:
+        vars(owner).update(told)
 
 
 def _constant_of(value: str, plan: Plan) -> str:

@@ -7,7 +7,7 @@ from math import prod
 from lmd.sources.graph.step import Step
 from lmd.sources.onnx.file.model import Constant, GraphProto, Model, Node
 from lmd.sources.onnx.finders import dense, kernels, norms, quantised, recurrent, tables
-from lmd.sources.onnx.plan.attention import attention_of, with_attention
+from lmd.sources.onnx.heads.joined import joined
 from lmd.sources.onnx.plan.branches import branch_step, is_choice
 from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves
 from lmd.sources.onnx.plan.flattened import flattened
@@ -63,6 +63,7 @@ class Plan:
         inputs: values that a call gives.
         outputs: values that it returns.
         starts: names of the tensors that recurrent layers start from.
+        heads: path of a module with the projections of an attention to what it says of its heads.
     """
 
     layers: tuple[Layer, ...]
@@ -71,6 +72,7 @@ class Plan:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     starts: frozenset[str]
+    heads: Mapping[str, Mapping[str, object]]
 
 
 def plan_of(model: Model) -> Plan:
@@ -94,14 +96,14 @@ class _Planner:
                 found = self._found(node)
                 absorbed.update(map(id, found.absorbed if found else ()))
                 self._add(node, found)
-        self._join_attention()
+        heads = self._join_attention()
         outputs = tuple(value.name for value in self.graph.outputs)
         needed = _needed(self.steps, outputs)
         taken: dict[str, Constant] = {}
         wanted = [*(value for step in needed for value in step.inputs), *outputs]
         steps = (*self._computed(wanted, taken), *needed)
         inputs = tuple(value.name for value in self.graph.inputs)
-        return Plan(tuple(self.layers.values()), steps, taken, inputs, outputs, frozenset(self._starts()))
+        return Plan(tuple(self.layers.values()), steps, taken, inputs, outputs, frozenset(self._starts()), heads)
 
     def _starts(self) -> Iterator[str]:
         """The tensors that the states of recurrent layers are, or are spread from."""
@@ -135,16 +137,12 @@ class _Planner:
         for around in found.after:
             self.steps.append(_around(node, around))
 
-    def _join_attention(self) -> None:
-        """Put torch's attention layer in the places of its projections."""
-        layers = {path: layer.found for path, layer in self.layers.items()}
-        for place, step in enumerate(self.steps):
-            found = attention_of(step.module, layers, step, self.view) if step.module else None
-            if found is None:
-                continue
-            path = step.module.rpartition(".")[0]
-            self.layers[step.module] = Layer(path, found)
-            self.steps[place] = with_attention(step, path, found)
+    def _join_attention(self) -> Mapping[str, Mapping[str, object]]:
+        """Put the projections of attention layers under one module each, which says of its heads."""
+        found = joined({path: layer.found for path, layer in self.layers.items()}, self.steps, self.view)
+        self.layers = {path: Layer(path, one) for path, one in found.layers.items()}
+        self.steps = found.steps
+        return found.heads
 
     def _path(self, node: Node, found: Found) -> str:
         """The path of the layer; that of a layer met before if it is the same one, called again."""
@@ -153,11 +151,16 @@ class _Planner:
         if key in self.known:
             return self.known[key]
         bias = found.roles.get("bias") or found.roles.get("B")
-        names = candidates(node.name, node.op, _name(next(iter(found.roles.values()))), _name(bias) if bias else "")
+        names = candidates(node.name, node.op, _name(next(iter(found.roles.values()))), self._name_of_bias(bias))
         path = next(path for path in names if path not in self.layers)
         self.layers[path] = Layer(path, found)
         self.known[key] = path
         return path
+
+    def _name_of_bias(self, bias: Expression | None) -> str:
+        """Its name, if it does not stand beside the weight of another layer: equal ones are stored once."""
+        name = _name(bias) if bias else ""
+        return "" if f"{name.rpartition('.')[0]}.weight" in self.graph.constants else name
 
     def _computed(self, wanted: list[str], taken: dict[str, Constant]) -> Iterator[Step]:
         """The steps that compute values of constants, and the tensors of the file that any step takes."""
