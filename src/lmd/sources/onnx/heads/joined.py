@@ -119,8 +119,8 @@ def _renamed(path: str, one: Pattern, layers: Mapping[str, Found]) -> dict[str, 
     start = f"{path}." if path else ""
     wanted = {part: f"{start}{letters}_proj" for part, letters in names.items()}
     output = layers.get(one.output)
-    if output is not None and output.kind == "dense" and one.output not in names:
-        if one.output == path or _GENERIC.fullmatch(one.output.rpartition(".")[2]):
-            wanted[one.output] = f"{start}out_proj"
+    unnamed = one.output == path or _GENERIC.fullmatch(one.output.rpartition(".")[2])
+    if output is not None and output.kind == "dense" and one.output not in names and unnamed:
+        wanted[one.output] = f"{start}out_proj"
     free = all(new not in layers or new in wanted for new in wanted.values())
     return {old: new for old, new in wanted.items() if old != new} if free else {}

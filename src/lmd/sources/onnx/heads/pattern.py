@@ -91,11 +91,8 @@ class _Search:
             for step in self.takers.get(one, ()):
                 if wanted(step):
                     return step, one
-                if (
-                    step.operation.removeprefix("onnx.") in moves
-                    and step.inputs[0] == one
-                    or step.operation in _OF_MANY
-                ):
+                moved = step.operation.removeprefix("onnx.") in moves and step.inputs[0] == one
+                if moved or step.operation in _OF_MANY:
                     waiting.extend(v for v in step.outputs if v)
         return None, ""
 

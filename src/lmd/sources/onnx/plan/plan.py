@@ -6,7 +6,7 @@ from math import prod
 
 from lmd.sources.graph.step import Step
 from lmd.sources.onnx.file.model import Constant, GraphProto, Model, Node
-from lmd.sources.onnx.finders import dense, kernels, norms, quantised, recurrent, tables
+from lmd.sources.onnx.finders import dense, kernels, norms, quantised, recurrent, stacks, tables
 from lmd.sources.onnx.heads.joined import joined
 from lmd.sources.onnx.plan.branches import branch_step, is_choice
 from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves
@@ -20,7 +20,8 @@ Finder = Callable[[Node, View], Found | None]
 
 _FINDERS: dict[str, Finder] = {
     "Gemm": dense.gemm,
-    "MatMul": dense.matmul,
+    "MatMul": stacks.matmul,
+    "Einsum": stacks.einsum,
     "Conv": kernels.conv,
     "ConvTranspose": kernels.conv_transpose,
     "BatchNormalization": norms.batch_norm,

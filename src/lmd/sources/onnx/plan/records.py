@@ -171,6 +171,9 @@ def readings_of(plan: Plan, naming: Naming) -> Iterator[Reading]:
         if set(roles.values()) <= seen:
             continue
         seen.update(roles.values())
+        if found.kind == "stack":
+            yield Reading(layer.path, "raw", roles, weight.shape, "declared")
+            continue
         words = {f"weight_{role}" if role[0] in ("W", "R") else role: name for role, name in roles.items()}
         yield Reading(
             layer.path, _KINDS.get(found.kind, "diagonal"), words, weight.shape, "declared", reason=found.note
