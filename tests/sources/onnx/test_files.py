@@ -97,6 +97,34 @@ def test_a_missing_file_is_named(tmp_path):
         read_header(outside(tmp_path, "w.bin"))
 
 
+@pytest.mark.parametrize(
+    ("location", "words"), [("w", "no regular file"), ("pipe", "no regular"), ("model.onnx", "itself")]
+)
+def test_what_is_no_file_of_its_own_is_named(location, words, tmp_path):
+    (tmp_path / "w").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnreadableModelError, match=words):
+        read_header(outside(tmp_path, location))
+
+
+def test_a_model_and_its_numbers_may_both_be_links_into_one_folder(tmp_path):
+    for folder in ("blobs", "snapshot"):
+        (tmp_path / folder).mkdir()
+    os.rename(outside(tmp_path / "blobs", "w.bin"), tmp_path / "blobs" / "model")
+    (tmp_path / "blobs" / "numbers").write_bytes(W.tobytes())
+    (tmp_path / "snapshot" / "model.onnx").symlink_to("../blobs/model")
+    (tmp_path / "snapshot" / "w.bin").symlink_to("../blobs/numbers")
+    assert torch.equal(read(str(tmp_path / "snapshot" / "model.onnx")).loaders["W.weight"](), torch.tensor(W).T)
+
+
+def test_inputs_of_other_shapes_are_told_apart_from_those_declared(tmp_path):
+    module = runnable(matmul(tmp_path))
+    with pytest.raises(ValueError, match=r"input 'x' came as 2x5, the file declares \?x6"):
+        module(torch.rand(2, 5))
+    with pytest.raises(ValueError, match="the graph takes 1: x"):
+        module(z=torch.rand(2, 6))
+
+
 def test_a_shape_that_its_numbers_do_not_fill_is_refused(tmp_path):
     model = onnx.load(matmul(tmp_path))
     model.graph.initializer[0].dims[0] = 1 << 40

@@ -1,7 +1,7 @@
 """A plan as modules on the meta device, and a loader for each of their parameters and buffers."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lmd.sources.derived_loaders import Transposed
 from lmd.sources.graph.graph_module import GraphModule
-from lmd.sources.graph.operations import operation_named
 from lmd.sources.graph.step import Graph
 from lmd.sources.loaders import Combined, FileTensor, Held, Loader
+from lmd.sources.onnx.evaluation import Evaluation, Rearranged
 from lmd.sources.onnx.file.model import Constant, GraphProto
 from lmd.sources.onnx.layer_modules import module_of
 from lmd.sources.onnx.operations import registered
@@ -48,28 +48,6 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Evaluation:
-    """What a weight is computed with: a function of the tensors of the file that it is made of."""
-
-    expression: Expression
-    names: tuple[str, ...]
-
-    def __call__(self, *parts: Tensor) -> Tensor:
-        """Compute it."""
-        known = dict(zip(self.names, parts, strict=True))
-        with torch.no_grad():
-            return self._value(self.expression, known)
-
-    def _value(self, one: Expression | None, known: Mapping[str, Tensor]) -> Any:
-        if one is None:
-            return None
-        if isinstance(one, Leaf):
-            return known[one.constant.name]
-        taken = [self._value(part, known) for part in one.inputs]
-        return operation_named(one.operation)(*taken, **one.attributes)
-
-
 def _loader(expression: Expression, by_leaf: Mapping[str, Loader]) -> Loader:
     """The loader of what a weight is; slices of a stored or a turned matrix are read alone."""
     if isinstance(expression, Leaf):
@@ -83,7 +61,7 @@ def _loader(expression: Expression, by_leaf: Mapping[str, Loader]) -> Loader:
     ):
         return Transposed(by_leaf[first.constant.name])
     names = tuple(constant.name for constant in leaves(expression))
-    return Combined(_Evaluation(expression, names), tuple(by_leaf[name] for name in names), expression.shape)
+    return Combined(Evaluation(expression, names), tuple(by_leaf[name] for name in names), expression.shape)
 
 
 def _gates(stored: Tensor, *, mode: str, side: int, half: int | None = None) -> Tensor:
@@ -100,10 +78,10 @@ def _recurrent_loaders(layer: Layer, loaders: Mapping[str, Loader]) -> dict[str,
     mode, roles = str(layer.found.settings["mode"]), layer.found.roles
     for side, suffix in enumerate(("", "_reverse")[: roles["W"].shape[0]]):
         for role, name in (("W", "weight_ih"), ("R", "weight_hh")):
-            function = partial(_gates, mode=mode, side=side)
+            function = Rearranged(partial(_gates, mode=mode, side=side))
             found[f"{name}_l0{suffix}"] = Combined(function, (loaders[role],), roles[role].shape[1:])
         for half, name in enumerate(("bias_ih", "bias_hh") if "B" in roles else ()):
-            function = partial(_gates, mode=mode, side=side, half=half)
+            function = Rearranged(partial(_gates, mode=mode, side=side, half=half))
             found[f"{name}_l0{suffix}"] = Combined(function, (loaders["B"],), (roles["B"].shape[1] // 2,))
     return found
 
@@ -133,7 +111,8 @@ def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
         for step in steps
         if step.operation == "onnx.Attention" and step.attributes.get("softcap")
     )
-    module = GraphModule(Graph(steps, plan.inputs, plan.outputs, inline, unknown), layers, held)
+    shapes = {name: shape for name, shape in plan.inputs.items() if shape is not None}
+    module = GraphModule(Graph(steps, tuple(plan.inputs), plan.outputs, inline, unknown, shapes), layers, held)
     for path, told in plan.heads.items():
         _tell_heads(module, path, told)
     for value, name in module.held.items():

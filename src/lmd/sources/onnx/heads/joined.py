@@ -1,6 +1,5 @@
 """Attention layers of a plan: projections under one module, with names that tell them, and its number of heads."""
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -106,7 +105,15 @@ def _around(one: Pattern) -> str:
     if scope and all(path[: len(scope.split("."))] == scope.split(".") for path in paths):
         inside = all(len(path) > len(scope.split(".")) for path in paths)
         return parents.pop() if len(parents) == 1 and inside else scope
-    return parents.pop() if len(parents) == 1 else ".".join(os.path.commonprefix(paths))
+    return parents.pop() if len(parents) == 1 else _shared(paths)
+
+
+def _shared(paths: list[list[str]]) -> str:
+    """The path that all have in common."""
+    kept = 0
+    while all(len(path) > kept for path in paths) and len({path[kept] for path in paths}) == 1:
+        kept += 1
+    return ".".join(paths[0][:kept])
 
 
 def _renamed(path: str, one: Pattern, layers: Mapping[str, Found]) -> dict[str, str]:

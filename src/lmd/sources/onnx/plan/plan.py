@@ -61,7 +61,7 @@ class Plan:
         layers: in the order of the graph.
         steps: those that the outputs need, in order.
         taken: values that steps take and that are tensors of the file, to those tensors.
-        inputs: values that a call gives.
+        inputs: values that a call gives, to the shapes that the file declares.
         outputs: values that it returns.
         starts: names of the tensors that recurrent layers start from.
         heads: path of a module with the projections of an attention to what it says of its heads.
@@ -70,7 +70,7 @@ class Plan:
     layers: tuple[Layer, ...]
     steps: tuple[Step, ...]
     taken: Mapping[str, Constant]
-    inputs: tuple[str, ...]
+    inputs: Mapping[str, tuple[int | None, ...] | None]
     outputs: tuple[str, ...]
     starts: frozenset[str]
     heads: Mapping[str, Mapping[str, object]]
@@ -103,7 +103,7 @@ class _Planner:
         taken: dict[str, Constant] = {}
         wanted = [*(value for step in needed for value in step.inputs), *outputs]
         steps = (*self._computed(wanted, taken), *needed)
-        inputs = tuple(value.name for value in self.graph.inputs)
+        inputs = {value.name: value.shape for value in self.graph.inputs}
         return Plan(tuple(self.layers.values()), steps, taken, inputs, outputs, frozenset(self._starts()), heads)
 
     def _starts(self) -> Iterator[str]:
