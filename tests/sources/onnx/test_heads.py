@@ -52,7 +52,7 @@ def test_heads_across_inputs_are_those_of_torch(options, folding, widths, tmp_pa
 def test_fewer_keys_and_positions_are_told(options, tmp_path):
     found = rows_of(exported(Turned().eval(), (_X,), tmp_path / "model.onnx", **options))
     assert {name for name in found if name.startswith("query_key.")} == {f"query_key.{head}" for head in range(4)}
-    assert "turns queries and keys by their positions" in found["query_key.0"].note
+    assert "turning of queries and keys by their positions" in found["query_key.0"].note
 
 
 def test_biases_of_equal_numbers_lend_no_names(tmp_path):

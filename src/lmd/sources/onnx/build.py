@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lmd.sources.derived_loaders import Transposed
 from lmd.sources.graph.graph_module import GraphModule
-from lmd.sources.graph.step import Graph
+from lmd.sources.graph.step import Graph, Step
 from lmd.sources.loaders import Combined, FileTensor, Held, Loader
 from lmd.sources.onnx.evaluation import Evaluation, Rearranged
 from lmd.sources.onnx.file.model import Constant, GraphProto
@@ -105,11 +105,11 @@ def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
             held.update((f"{path}.{name}", (f"{path}.{name}", parameter)) for name, parameter in own)
     steps = tuple(replace(step, attributes=dict(_plain(step.attributes))) for step in plan.steps)
     unknown = (*unknown, *(word for step in steps if step.operation == "onnx.If" for word in unknown_inside(step)))
-    # versions of the standard disagree about where the cap stands
+    # versions of the standard disagree about whether the cap stands before the mask
     unknown += tuple(
         f"softcap of node {step.name!r} is not known"
         for step in steps
-        if step.operation == "onnx.Attention" and step.attributes.get("softcap")
+        if step.operation == "onnx.Attention" and step.attributes.get("softcap") and _masks(step)
     )
     shapes = {name: shape for name, shape in plan.inputs.items() if shape is not None}
     module = GraphModule(Graph(steps, tuple(plan.inputs), plan.outputs, inline, unknown, shapes), layers, held)
@@ -122,6 +122,10 @@ def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
         if known not in loaders:
             loaders[known] = by_leaf[_constant_of(value, plan)]
     return module, loaders
+
+
+def _masks(step: Step) -> bool:
+    return bool(step.attributes.get("is_causal")) or any(step.inputs[3:4])
 
 
 def _tell_heads(root: GraphModule, path: str, told: Mapping[str, object]) -> None:

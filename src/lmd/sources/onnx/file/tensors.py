@@ -174,8 +174,8 @@ class TensorReader:
         if os.path.exists(path) and (not os.path.isfile(path) or os.path.samefile(path, self.path)):
             what = "the model itself" if os.path.isfile(path) else "no regular file"
             raise UnreadableModelError(
-                f"{self.path}: the numbers of tensor {name!r} are declared in {location!r}, which is {what}; they have to "
-                f"be in a file of their own beside it. Fetch or export both again."
+                f"{self.path}: the numbers of tensor {name!r} are declared in {location!r}, which is {what}; they have "
+                f"to be in a file of their own beside it. Fetch or export both again."
             )
         if not os.path.isfile(path):
             raise UnreadableModelError(

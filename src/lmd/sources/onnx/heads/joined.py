@@ -17,7 +17,7 @@ _GENERIC = re.compile(
 )
 
 
-_POSITIONS = "what turns queries and keys by their positions"
+_POSITIONS = "the turning of queries and keys by their positions"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +74,11 @@ def _join(one: Pattern, found: Joined, view: View) -> dict[str, str]:
     renamed = _renamed(path, one, found.layers)
     found.rename(renamed)
     if heads:
-        found.heads[path] = {"num_heads": heads, **({"between_products": _POSITIONS} if one.turned else {})}
+        # a list of four alike, of which the module around it knows the heads
+        found.heads[path.removesuffix(".linears")] = {
+            "num_heads": heads,
+            **({"between_products": _POSITIONS} if one.turned else {}),
+        }
     return renamed
 
 

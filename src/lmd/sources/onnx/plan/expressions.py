@@ -249,6 +249,19 @@ def _slice(inputs: Inputs, attributes: Mapping[str, Any]) -> Shape | None:
     return tuple(found)
 
 
+def _matmul(inputs: Inputs, attributes: Mapping[str, Any]) -> Shape | None:
+    """As in a spectral norm, whose sigma is made of the weight and two vectors."""
+    left, right = (part.shape for part in inputs if part is not None)
+    if not 0 < len(left) <= 2 or not 0 < len(right) <= 2 or left[-1] != right[0]:
+        return None
+    return (*left[:-1], *right[1:])
+
+
+def _expand(inputs: Inputs, attributes: Mapping[str, Any]) -> Shape | None:
+    shape, wanted = _same(inputs, attributes) or (), integers(inputs[1] if len(inputs) > 1 else None)
+    return None if wanted is None else tuple(numpy.broadcast_shapes(shape, tuple(wanted)))
+
+
 Rule = Callable[[Inputs, Mapping[str, Any]], Shape | None]
 _EACH = "Identity Cast Neg Sqrt Exp Log Abs Reciprocal Tanh Sigmoid Relu Softplus Sign Clip QuantizeLinear"
 _RULES: dict[str, Rule] = {
@@ -258,6 +271,8 @@ _RULES: dict[str, Rule] = {
         ["ReduceL1", "ReduceL2", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSumSquare"], _reduce
     ),
     "DequantizeLinear": _same,
+    "MatMul": _matmul,
+    "Expand": _expand,
     "Transpose": _transpose,
     "Reshape": _reshape,
     "Flatten": _flatten,

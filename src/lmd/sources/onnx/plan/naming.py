@@ -92,14 +92,14 @@ def scope_of(node: str) -> str:
     return dotted("/".join(parts))
 
 
-def candidates(node: str, op: str, weight: str, bias: str) -> Iterator[str]:
-    """Paths a layer may have, best first, without end."""
+def candidates(node: str, op: str, weight: str, bias: str, noted: str = "") -> Iterator[str]:
+    """Paths a layer may have, best first, without end; ``noted`` is the one that the exporter wrote down."""
     scope, whole = scope_of(node), dotted(node.partition(";")[0])
     own = dotted(re.sub(r":\d+$", "", weight)) if not _GENERIC.fullmatch(weight) else ""
     if _CALLS.match(own) or ";" in own:
         own = ""
     told = module_of(weight) if own else ""
-    first = (told, module_of(bias), scope, "" if told else own, whole)
+    first = (told, module_of(bias), noted, scope, "" if told else own, whole)
     found = [path for path in dict.fromkeys(map(dotted, first)) if path] or [dotted(op) or "layer"]
     yield from found
     number = 2

@@ -42,6 +42,9 @@ _FINDERS: dict[str, Finder] = {
     "com.microsoft.QGemm": quantised.qgemm,
 }
 """Who looks at which node."""
+_START = "the state that a recurrent layer starts from"
+_PLACES = {**dict.fromkeys(("LSTM", "GRU", "RNN"), (5, 7, _START)), "RotaryEmbedding": (1, 3, "a table of positions")}
+"""Inputs of a node that are no weights."""
 _REAL = frozenset(("bfloat16", "float16", "float32", "float64"))
 
 
@@ -63,7 +66,7 @@ class Plan:
         taken: values that steps take and that are tensors of the file, to those tensors.
         inputs: values that a call gives, to the shapes that the file declares.
         outputs: values that it returns.
-        starts: names of the tensors that recurrent layers start from.
+        known: names of tensors that are no weights to what they are.
         heads: path of a module with the projections of an attention to what it says of its heads.
     """
 
@@ -72,7 +75,7 @@ class Plan:
     taken: Mapping[str, Constant]
     inputs: Mapping[str, tuple[int | None, ...] | None]
     outputs: tuple[str, ...]
-    starts: frozenset[str]
+    known: Mapping[str, str]
     heads: Mapping[str, Mapping[str, object]]
 
 
@@ -104,18 +107,21 @@ class _Planner:
         wanted = [*(value for step in needed for value in step.inputs), *outputs]
         steps = (*self._computed(wanted, taken), *needed)
         inputs = {value.name: value.shape for value in self.graph.inputs}
-        return Plan(tuple(self.layers.values()), steps, taken, inputs, outputs, frozenset(self._starts()), heads)
+        return Plan(tuple(self.layers.values()), steps, taken, inputs, outputs, self._known_numbers(), heads)
 
-    def _starts(self) -> Iterator[str]:
-        """The tensors that the states of recurrent layers are, or are spread from."""
+    def _known_numbers(self) -> dict[str, str]:
+        """Tensors that are no weights, by the place where a node takes them, to what they are."""
         makers = {value: node for node in self.view.nodes for value in node.outputs}
+        found: dict[str, str] = {}
         for node in self.view.nodes:
-            for value in node.inputs[5:7] if node.op in ("LSTM", "GRU", "RNN") and not node.domain else ():
+            first, last, words = _PLACES.get(node.op if not node.domain else "", (0, 0, ""))
+            for value in node.inputs[first:last]:
                 spread = makers.get(value)
-                first = spread.inputs[0] if spread is not None and spread.op == "Expand" and spread.inputs else value
-                constant = self.view.constants.get(first)
-                if isinstance(constant, Leaf):
-                    yield constant.constant.name
+                expanded = spread is not None and spread.op == "Expand" and spread.inputs
+                constant = self.view.constants.get(spread.inputs[0] if spread is not None and expanded else value)
+                for tensor in leaves(constant) if constant is not None else ():
+                    found.setdefault(tensor.name, words)
+        return found
 
     def _found(self, node: Node) -> Found | None:
         called = f"{node.domain}.{node.op}" if node.domain else node.op
@@ -152,7 +158,8 @@ class _Planner:
         if key in self.known:
             return self.known[key]
         bias = found.roles.get("bias") or found.roles.get("B")
-        names = candidates(node.name, node.op, _name(next(iter(found.roles.values()))), self._name_of_bias(bias))
+        weight = _name(next(iter(found.roles.values())))
+        names = candidates(node.name, node.op, weight, self._name_of_bias(bias), node.scope)
         path = next(path for path in names if path not in self.layers)
         self.layers[path] = Layer(path, found)
         self.known[key] = path
