@@ -88,7 +88,7 @@ def test_functions_of_a_library_stand_for_their_nodes(version, tmp_path):
 
 
 @pytest.mark.parametrize("folding", [True, False])
-@pytest.mark.parametrize("norm", [nn.utils.spectral_norm, nn.utils.weight_norm])
+@pytest.mark.parametrize("norm", [nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm])
 def test_a_norm_that_the_graph_computes_is_in_the_weight(norm, folding, tmp_path):
     torch.manual_seed(0)
     module = nn.Sequential(norm(nn.Linear(6, 4)), nn.ReLU())
@@ -121,7 +121,8 @@ def test_linear_models_of_the_classical_domain(tmp_path):
 
 
 def test_scales_that_multiply_in_turn_are_found(tmp_path):
-    codes = DRAW.integers(-127, 127, (6, 4)).astype("int8")
+    # sums of two products that fit 16 bits: onnxruntime cuts larger ones off on some processors
+    codes = DRAW.integers(-60, 60, (6, 4)).astype("int8")
     nodes = [
         helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
         helper.make_node("MatMulInteger", ["q", "codes", "z"], ["i"], "/fc/MatMul"),
