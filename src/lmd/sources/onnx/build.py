@@ -103,8 +103,8 @@ def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
         if isinstance(module, nn.MultiheadAttention):
             own = module.named_parameters(recurse=False)
             held.update((f"{path}.{name}", (f"{path}.{name}", parameter)) for name, parameter in own)
-    steps = tuple(replace(step, attributes=dict(_plain(step.attributes))) for step in plan.steps)
-    unknown = (*unknown, *(word for step in steps if step.operation == "onnx.If" for word in unknown_inside(step)))
+    steps = tuple(map(_settled, plan.steps))
+    unknown = (*unknown, *(word for step in steps for word in unknown_inside(step)))
     # versions of the standard disagree about whether the cap stands before the mask
     unknown += tuple(
         f"softcap of node {step.name!r} is not known"
@@ -165,6 +165,16 @@ def _values(
         else:
             held[value] = (naming.names[constant.name], empty)
     return inline, held, tuple(unknown)
+
+
+def _settled(step: Step) -> Step:
+    """The step, and those inside it, with settings that operations take."""
+    settings = dict(_plain(step.attributes))
+    for name in ("then", "otherwise", "body"):
+        if name in settings and step.operation.partition("@")[0] in ("onnx.If", "onnx.Loop", "onnx.Scan"):
+            inner, outputs = settings[name]
+            settings[name] = (tuple(map(_settled, inner)), outputs)
+    return replace(step, attributes=settings)
 
 
 def _plain(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,15 @@ from typing import Any
 
 __all__ = ["CHANGED", "Constant", "GraphProto", "Model", "Node", "Place", "Value"]
 
-CHANGED = {"Softmax": 13, "LogSoftmax": 13, "Hardmax": 13, "Resize": 11, "GroupNormalization": 21, "Dropout": 0}
+CHANGED = {
+    "Softmax": 13,
+    "LogSoftmax": 13,
+    "Hardmax": 13,
+    "Resize": 11,
+    "GroupNormalization": 21,
+    "Dropout": 0,
+    "Scan": 9,
+}
 """Operations that meant something else before a version of the standard."""
 
 

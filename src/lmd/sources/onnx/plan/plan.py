@@ -8,7 +8,7 @@ from lmd.sources.graph.step import Step
 from lmd.sources.onnx.file.model import Constant, GraphProto, Model, Node
 from lmd.sources.onnx.finders import dense, kernels, norms, quantised, recurrent, stacks, tables
 from lmd.sources.onnx.heads.joined import joined
-from lmd.sources.onnx.plan.branches import branch_step, is_choice
+from lmd.sources.onnx.plan.branches import branch_step, has_branches, nodes_inside
 from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves
 from lmd.sources.onnx.plan.flattened import flattened
 from lmd.sources.onnx.plan.naming import candidates
@@ -100,6 +100,7 @@ class _Planner:
                 found = self._found(node)
                 absorbed.update(map(id, found.absorbed if found else ()))
                 self._add(node, found)
+        self._look_inside()
         heads = self._join_attention()
         outputs = tuple(value.name for value in self.graph.outputs)
         needed = _needed(self.steps, outputs)
@@ -143,6 +144,13 @@ class _Planner:
         self.steps.append(Step(node.called, "", found.inputs, found.outputs, module=path))
         for around in found.after:
             self.steps.append(_around(node, around))
+
+    def _look_inside(self) -> None:
+        """Layers of branches and loops: modules that hold their weights, which are run as they are."""
+        for node in [inner for outer in self.view.nodes for inner in nodes_inside(outer)]:
+            found = self._found(node)
+            if found is not None:
+                self._path(node, Found(found.kind, found.roles, found.settings, note=found.note))
 
     def _join_attention(self) -> Mapping[str, Mapping[str, object]]:
         """Put the projections of attention layers under one module each, which says of its heads."""
@@ -194,7 +202,7 @@ class _Planner:
 
 
 def _operation(node: Node, view: View) -> Step:
-    if is_choice(node) and node.inputs:
+    if has_branches(node) and node.inputs:
         return branch_step(node, view.opsets)
     settings = node.attributes
     if node.op == "Split" and not node.domain and len(node.inputs) < 2 and not {"split", "num_outputs"} & set(settings):
