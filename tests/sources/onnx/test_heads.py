@@ -70,3 +70,7 @@ def test_heads_that_are_not_found_are_asked_for(tmp_path):
 
     found = rows_of(exported(Silent().eval(), (_X,), tmp_path / "model.onnx"))
     assert "--kind GLOB=heads:N" in found["q_proj"].note
+    given = walk(open_network(tmp_path / "model.onnx", kinds={"*": "heads:4"})).layers
+    assert {f"query_key.{head}" for head in range(4)} <= {row.name for row in given}
+    with pytest.raises(ValueError, match="holds its own graph"):
+        open_network(tmp_path / "model.onnx", kinds={"q_proj": "embedding"})

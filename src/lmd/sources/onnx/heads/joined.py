@@ -36,6 +36,8 @@ class Joined:
 
     def rename(self, renamed: Mapping[str, str]) -> None:
         """Give layers other paths."""
+        if not renamed:
+            return
         layers = {renamed.get(path, path): found for path, found in self.layers.items()}
         self.layers.clear()
         self.layers.update(layers)
