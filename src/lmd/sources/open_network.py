@@ -1,6 +1,7 @@
 """Whatever a user brings, as a Network."""
 
 import importlib.util
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -56,7 +57,7 @@ def open_network(
         if declared.module is not None:
             return _declared(path, _in_its_names(archive, declared.recipes), declared.module, declared.tied)
     if archive.skeleton is not None:
-        others = {glob: word for glob, word in (kinds or {}).items() if not word.startswith("heads:")}
+        others = {glob: word for glob, word in (kinds or {}).items() if not re.fullmatch(r"heads:[1-9]\d*", word)}
         _refuse_for_declared(others, f"{path.name}, which holds its own graph,")
         return _graphed(path, _with_heads(archive, kinds), archive.skeleton)
     return _by_rules(path, archive, kinds)
