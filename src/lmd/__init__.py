@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lmd.atlas.atlas import Atlas
+    from lmd.atlas.trajectory import Trajectory
     from lmd.factors.factors import Factors
     from lmd.factors.svd import factors_of, randomised_factors
     from lmd.factors.truncated import truncate
+    from lmd.pipeline.comparing.compare import compare
     from lmd.pipeline.decompose import decompose
     from lmd.report.page import write_page
     from lmd.sources.errors import UnreadableModelError, UnsafeModelError
@@ -24,8 +26,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Atlas",
     "Factors",
+    "Trajectory",
     "UnreadableModelError",
     "UnsafeModelError",
+    "compare",
     "decompose",
     "factors_of",
     "open_network",
@@ -38,8 +42,10 @@ __all__ = [
 _HOMES = {
     "Atlas": "lmd.atlas.atlas",
     "Factors": "lmd.factors.factors",
+    "Trajectory": "lmd.atlas.trajectory",
     "UnreadableModelError": "lmd.sources.errors",
     "UnsafeModelError": "lmd.sources.errors",
+    "compare": "lmd.pipeline.comparing.compare",
     "decompose": "lmd.pipeline.decompose",
     "factors_of": "lmd.factors.svd",
     "open_network": "lmd.sources.open_network",

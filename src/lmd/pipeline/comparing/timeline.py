@@ -1,0 +1,114 @@
+"""The cheap findings of every layer over a sequence of networks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Protocol
+
+from lmd.engines.local import Engine
+from lmd.layers.layer_matrix import LayerMatrix
+from lmd.layers.updates.alignment import Alignment
+from lmd.layers.updates.matching import plain
+from lmd.layers.walk import Walk
+from lmd.pipeline.comparing.over_time import FOLLOWED, LAYER_FAULTS, cheap_findings
+
+__all__ = ["Followed", "follow", "timeline"]
+
+
+class _Planned(Protocol):
+    @property
+    def places(self) -> tuple[int, int]: ...
+    @property
+    def alignment(self) -> Alignment: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Followed:
+    """One layer of one network to be measured."""
+
+    name: str
+    place: int
+    layer: LayerMatrix
+
+
+def follow(task: Followed) -> dict[str, Any]:
+    """Its cheap findings; a fault is a reason."""
+    try:
+        return {"name": task.name, "place": task.place, "found": cheap_findings(task.layer), "reason": ""}
+    except LAYER_FAULTS as fault:
+        return {"name": task.name, "place": task.place, "found": {}, "reason": f"{type(fault).__name__}: {fault}"}
+
+
+def timeline(
+    found: Sequence[Walk],
+    plans: Sequence[_Planned],
+    pairs: Sequence[Mapping[str, Any]],
+    engine: Engine,
+    told: Sequence[Mapping[str, float]],
+    layers: str,
+) -> dict[str, Any]:
+    """Layer by layer, under the first network's names, each finding over the networks, and the change along them."""
+    tasks = list(_tasks(found, plans, layers))
+    measured: dict[str, dict[int, dict[str, Any]]] = {task.name: {} for task in tasks}
+    for row in engine.map(follow, tasks):
+        measured[row["name"]][row["place"]] = row
+    first = {task.name: task.layer for task in reversed(tasks)}
+    steps = [{"index": place, **one} for place, one in enumerate(told)]
+    return {
+        "of": "checkpoints",
+        "steps": steps,
+        "layers": [
+            {
+                "name": name,
+                "kind": first[name].kind,
+                "shape": list(first[name].shape),
+                "quantities": {key: _series(key, measured[name], len(found)) for key in FOLLOWED},
+                "changes": _changes(name, pairs),
+            }
+            for name in measured
+        ],
+    }
+
+
+def _tasks(found: Sequence[Walk], plans: Sequence[_Planned], layers: str) -> list[Followed]:
+    """Each network's rows under the names of the first, through the names of those between."""
+    tasks: list[Followed] = []
+    # of each network: plain name in it to name in the first
+    known = {plain(row.name): plain(row.name) for row in found[0].layers}
+    steps = {plan.places[1]: plan.alignment for plan in plans if plan.places[1] == plan.places[0] + 1}
+    for place, walked in enumerate(found):
+        rows = walked.layers if place == 0 else steps[place].rows.layers
+        if place:
+            known = {plain(row.name): known.get(plain(row.name), plain(row.name)) for row in rows}
+        for row in rows:
+            name = known[plain(row.name)]
+            if fnmatchcase(name, layers) and row.kind != "adapter":
+                tasks.append(Followed(name, place, row))
+        if place:
+            own = {new: old for new, old in steps[place].names.items()}
+            known = {plain(own.get(row.name, row.name)): known[plain(row.name)] for row in rows}
+    return tasks
+
+
+def _series(key: str, measured: Mapping[int, Mapping[str, Any]], count: int) -> dict[str, Any]:
+    found = [measured.get(place, {}).get("found", {}).get(key, {}) for place in range(count)]
+    reasons = [
+        one.get("reason") or measured.get(place, {"reason": "no layer of this name"})["reason"]
+        for place, one in enumerate(found)
+    ]
+    return {
+        "values": [one.get("value") for one in found],
+        "baselines": [one.get("baseline") for one in found],
+        "errors": [one.get("error") for one in found],
+        **({"reasons": reasons} if any(reasons) else {}),
+    }
+
+
+def _changes(name: str, pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for pair in pairs:
+        row = next((row for row in pair["layers"] if row["name"] == name), None)
+        keys = ("relative_change", "overlap_out", "overlap_in")
+        numbers = {key: (row or {}).get("findings", {}).get(key, {}).get("value") for key in keys}
+        found.append({"earlier": pair["earlier"], "later": pair["later"], **numbers})
+    return found
