@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from lmd.sources.errors import UnreadableModelError, UnsafeModelError
     from lmd.sources.open_network import open_network
     from lmd.sources.runnable import runnable
+    from lmd.training.recorder import Recorder
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Atlas",
     "Factors",
+    "Recorder",
     "Trajectory",
     "UnreadableModelError",
     "UnsafeModelError",
@@ -42,6 +44,7 @@ __all__ = [
 _HOMES = {
     "Atlas": "lmd.atlas.atlas",
     "Factors": "lmd.factors.factors",
+    "Recorder": "lmd.training.recorder",
     "Trajectory": "lmd.atlas.trajectory",
     "UnreadableModelError": "lmd.sources.errors",
     "UnsafeModelError": "lmd.sources.errors",

@@ -14,7 +14,6 @@ from torch import nn
 from lmd.atlas.layer_record import glossary
 from lmd.atlas.trajectory import COMPARISON_FILE, Trajectory
 from lmd.engines.local import Engine, Local
-from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.updates.alignment import Alignment, align
 from lmd.layers.updates.differences import compared
 from lmd.layers.updates.pairs import paired
@@ -23,7 +22,7 @@ from lmd.pipeline.comparing.other_tensors import other_tensors
 from lmd.pipeline.comparing.over_time import FOLLOWED
 from lmd.pipeline.comparing.pair_task import PairTask, pair_row
 from lmd.pipeline.comparing.progress_of import ascending, told_progress
-from lmd.pipeline.comparing.timeline import timeline
+from lmd.pipeline.comparing.timeline import known_already, timeline
 from lmd.sources.network import Network
 from lmd.sources.open_network import open_network
 from lmd.sources.wishes import Wishes
@@ -76,14 +75,16 @@ def compare(
     clock, started = perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     opened = [_Opened.of(model, kinds, whole=layers) for model in models]
     plans = [_plan(opened[i], opened[j], align or {}, (i, j), layers) for i, j in _places(len(models))]
-    counter = _Counter(progress, sum(len(plan.tasks) for plan in plans) + len(plans))
+    counter = _Counter(progress, sum(len(plan.tasks) for plan in plans))
     run = engine or Local()
-    pairs = tuple(_pair(plan, counter.through(run.map(pair_row, plan.tasks))) for plan in plans)
+    rows = [list(counter.through(run.map(pair_row, plan.tasks))) for plan in plans]
+    known = known_already(plans, rows)
+    pairs = tuple(_pair(plan, done) for plan, done in zip(plans, rows, strict=True))
     told = [told_progress(one.network.facts) for one in opened]
     result = Trajectory(
         models=tuple(_described(one.network, facts) for one, facts in zip(opened, told, strict=True)),
         pairs=pairs,
-        trajectory=timeline([one.found for one in opened], plans, pairs, run, told, layers),
+        trajectory=timeline([one.found for one in opened], plans, pairs, known, run, told, layers),
         notes=_notes(told),
         provenance={"lmd": version("lmd"), "torch": version("torch"), "started": started, "layers": layers}
         | {"align": dict(align or {}), "seconds": round(perf_counter() - clock, 3)},
@@ -108,7 +109,7 @@ class _Opened:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class _Plan:
     """What is to be done for one pair."""
 
     places: tuple[int, int]
@@ -123,9 +124,9 @@ def _places(count: int) -> list[tuple[int, int]]:
     return neighbours if count == 2 else [*neighbours, (0, count - 1)]  # noqa: PLR2004 - of two they are the same
 
 
-def _plan(earlier: _Opened, later: _Opened, globs: Mapping[str, str], places: tuple[int, int], layers: str) -> Plan:
+def _plan(earlier: _Opened, later: _Opened, globs: Mapping[str, str], places: tuple[int, int], layers: str) -> _Plan:
     # the globs rename from the first model's names; between two later ones the names agree already
-    alignment = align_rows(earlier, later, globs if places[0] == 0 else {})
+    alignment = _align(earlier, later, globs if places[0] == 0 else {})
     try:
         rows = compared(alignment.rows, earlier.network, later.network).layers
     except ValueError as fault:
@@ -142,10 +143,10 @@ def _plan(earlier: _Opened, later: _Opened, globs: Mapping[str, str], places: tu
     folded = lone[0] != lone[1]
     others = other_tensors(earlier.network, later.network, earlier.found, later.found)
     tasks = [PairTask(paired(row), folded) for row in chosen]
-    return Plan(places, alignment, tasks, others, _conventions(lone))
+    return _Plan(places, alignment, tasks, others, _conventions(lone))
 
 
-def align_rows(earlier: _Opened, later: _Opened, globs: Mapping[str, str]) -> Alignment:
+def _align(earlier: _Opened, later: _Opened, globs: Mapping[str, str]) -> Alignment:
     """The later rows under the earlier ones' names."""
     return align(later.found, earlier.found, globs)
 
@@ -159,7 +160,7 @@ def _conventions(lone: Sequence[int]) -> tuple[str, ...]:
     )
 
 
-def _pair(plan: Plan, rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
+def _pair(plan: _Plan, rows: list[dict[str, Any]]) -> dict[str, Any]:
     layers = [_with_own_name(row, plan.alignment) for row in rows]
     statuses = [row["status"] for row in layers]
     others = [one["status"] for one in plan.others]
@@ -180,6 +181,7 @@ def _pair(plan: Plan, rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 def _with_own_name(row: dict[str, Any], alignment: Alignment) -> dict[str, Any]:
     own = alignment.names.get(row["name"])
+    row = {key: value for key, value in row.items() if key != "followed"}
     return {**row, "later_name": own} if own is not None else row
 
 

@@ -15,7 +15,7 @@ from lmd.layers.updates.pairs import Pair
 from lmd.layers.updates.unpaired import Unpaired
 from lmd.linalg.conventions import row_order, row_scaling
 from lmd.linalg.threads import fitting_threads
-from lmd.pipeline.comparing.over_time import LAYER_FAULTS
+from lmd.pipeline.comparing.over_time import LAYER_FAULTS, cheap_findings
 
 __all__ = ["PairTask", "pair_row"]
 
@@ -52,14 +52,14 @@ def pair_row(task: PairTask) -> dict[str, Any]:
         return {**head, "status": "unmatched", "reason": _reason(layer), "findings": {}}
     try:
         with fitting_threads((layer.full_rank, max(layer.shape))):
-            findings = _compared(layer)
+            findings, followed = _compared(layer)
             status = _status(findings)
             word, words = _conventions(layer, findings, folded=task.folded) if status["status"] == "changed" else ("", "")
     except LAYER_FAULTS as fault:
         return {**head, "status": "failed", "reason": f"{type(fault).__name__}: {fault}", "findings": {}}
     own = layer.note.removeprefix("W - W of the base").removeprefix("; ")
     head["note"] = "; ".join(text for text in (words, own) if text)
-    return {**head, **status, **({"status": word} if word else {}), "findings": findings}
+    return {**head, **status, **({"status": word} if word else {}), "findings": findings, "followed": followed}
 
 
 def _reason(layer: LayerMatrix) -> str:
@@ -70,16 +70,22 @@ def _reason(layer: LayerMatrix) -> str:
     return layer.reason.replace("the base", "the earlier model").replace(" here", " in the later model")
 
 
-def _compared(layer: Pair) -> dict[str, Any]:
+def _compared(layer: Pair) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The findings of the pair, and the cheap ones of both sides, whose values are known then."""
     difference = factors_of(layer, vectors=0)
-    known = min(layer.shape) <= _EVERY_VECTOR_BELOW and max(layer.shape) <= 4 * _EVERY_VECTOR_BELOW
-    before = factors_of(layer.earlier, vectors=None if known else _MANY)
-    after = before if difference.frobenius_norm == 0 else factors_of(layer.later, vectors=_VECTORS)
+    if difference.frobenius_norm == 0:
+        before = after = factors_of(layer.earlier, vectors=_VECTORS)
+    else:
+        known = min(layer.shape) <= _EVERY_VECTOR_BELOW and max(layer.shape) <= 4 * _EVERY_VECTOR_BELOW
+        before = factors_of(layer.earlier, vectors=None if known else _MANY)
+        after = factors_of(layer.later, vectors=_VECTORS)
     given: dict[type, Any] = {Factors: difference, Pair: layer, Sides: Sides(before, after)}
     finding = run(analyses()["comparison"], layer.name, given)
+    entry = findings_entry([finding])
     if isinstance(finding, NotApplicable) and difference.frobenius_norm == 0:
-        return {**findings_entry([finding]), "relative_change": _zero()}
-    return findings_entry([finding])
+        entry["relative_change"] = _zero()
+    earlier = cheap_findings(layer.earlier, before)
+    return entry, {"earlier": earlier, "later": earlier if after is before else cheap_findings(layer.later, after)}
 
 
 def _zero() -> dict[str, Any]:

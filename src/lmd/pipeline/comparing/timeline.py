@@ -12,7 +12,7 @@ from lmd.layers.updates.matching import plain
 from lmd.layers.walk import Walk
 from lmd.pipeline.comparing.over_time import FOLLOWED, LAYER_FAULTS, cheap_findings
 
-__all__ = ["Followed", "follow", "timeline"]
+__all__ = ["Followed", "follow", "known_already", "timeline"]
 
 
 class _Planned(Protocol):
@@ -24,9 +24,10 @@ class _Planned(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Followed:
-    """One layer of one network to be measured."""
+    """One layer of one network to be measured: its name in the first network, and in the one before its own."""
 
     name: str
+    called: str
     place: int
     layer: LayerMatrix
 
@@ -39,10 +40,28 @@ def follow(task: Followed) -> dict[str, Any]:
         return {"name": task.name, "place": task.place, "found": {}, "reason": f"{type(fault).__name__}: {fault}"}
 
 
-def timeline(
+Known = Mapping[tuple[int, str], Mapping[str, Any]]
+
+
+def known_already(plans: Sequence[_Planned], rows: Sequence[Sequence[Mapping[str, Any]]]) -> Known:
+    """Place of a network and name of a layer to what its pairs found of it alone."""
+    known: dict[tuple[int, str], Mapping[str, Any]] = {}
+    for plan, done in zip(plans, rows, strict=True):
+        earlier, later = plan.places
+        for row in done:
+            # names are those of the earlier one, and only between neighbours those that the timeline goes by
+            if "followed" in row and later == earlier + 1:
+                known[later, row["name"]] = row["followed"]["later"]
+                if earlier == 0:
+                    known[0, row["name"]] = row["followed"]["earlier"]
+    return known
+
+
+def timeline(  # noqa: PLR0913 - what a comparison knows already, each by its name
     found: Sequence[Walk],
     plans: Sequence[_Planned],
     pairs: Sequence[Mapping[str, Any]],
+    known: Known,
     engine: Engine,
     told: Sequence[Mapping[str, float]],
     layers: str,
@@ -50,7 +69,10 @@ def timeline(
     """Layer by layer, under the first network's names, each finding over the networks, and the change along them."""
     tasks = list(_tasks(found, plans, layers))
     measured: dict[str, dict[int, dict[str, Any]]] = {task.name: {} for task in tasks}
-    for row in engine.map(follow, tasks):
+    for task in tasks:
+        if (task.place, task.called) in known:
+            measured[task.name][task.place] = {"found": known[task.place, task.called], "reason": ""}
+    for row in engine.map(follow, [task for task in tasks if (task.place, task.called) not in known]):
         measured[row["name"]][row["place"]] = row
     first = {task.name: task.layer for task in reversed(tasks)}
     steps = [{"index": place, **one} for place, one in enumerate(told)]
@@ -83,7 +105,7 @@ def _tasks(found: Sequence[Walk], plans: Sequence[_Planned], layers: str) -> lis
         for row in rows:
             name = known[plain(row.name)]
             if fnmatchcase(name, layers) and row.kind != "adapter":
-                tasks.append(Followed(name, place, row))
+                tasks.append(Followed(name, row.name, place, row))
         if place:
             own = {new: old for new, old in steps[place].names.items()}
             known = {plain(own.get(row.name, row.name)): known[plain(row.name)] for row in rows}
