@@ -47,7 +47,9 @@ def align(found: Walk, base: Walk, globs: Mapping[str, str]) -> Alignment:
     renamed = _renamed(found, globs) if globs else {}
     rows = _with_names(found, renamed)
     if globs or _shared(rows, base):
-        return Alignment(rows, _BY_NAME if not globs else _told(globs), {new: old for old, new in renamed.items()})
+        renamed |= _behind_prefixes(rows, base, {new: old for old, new in renamed.items()})
+        rule = _told(globs) if globs else _BY_NAME
+        return Alignment(_with_names(found, renamed), rule, {new: old for old, new in renamed.items() if new != old})
     matched = _by_order(_whole(found), _whole(base))
     if not matched:
         return Alignment(rows, _BY_NAME, {})
@@ -67,6 +69,17 @@ def _shared(found: Walk, base: Walk) -> bool:
     theirs = aligned({plain(row.name): row for row in _whole(base)}, set(mine)).rows
     adapters = any(row.kind == "adapter" for row in mine.values())
     return adapters or any(name in theirs and _size(theirs[name]) == _size(row) for name, row in mine.items())
+
+
+def _behind_prefixes(found: Walk, base: Walk, own: Mapping[str, str]) -> dict[str, str]:
+    """Own name to the name in the base, where a beginning is all that differs."""
+    mine = {plain(row.name): row for row in _whole(found) if row.kind != "adapter"}
+    theirs = aligned({plain(row.name): row for row in _whole(base)}, set(mine)).rows
+    return {
+        own.get(row.name, row.name): theirs[name].name
+        for name, row in mine.items()
+        if name in theirs and theirs[name].name != row.name
+    }
 
 
 def _size(row: LayerMatrix) -> tuple[int, ...]:

@@ -78,4 +78,6 @@ def paired(row: LayerMatrix) -> LayerMatrix:
         later = LayerMatrix(row.name, row.base.kind, row.shape, row.loader.mine, groups=row.groups)
         return Changed(**own, earlier=row.base, later=later)
     later = LayerMatrix(row.name, row.base.kind, row.shape, _Sum((row.base, row)), _whole)
-    return Changed(**{**own, "loader": _Sum((row,)), "form": _whole, "groups": 1}, earlier=row.base, later=later)
+    # an adapter is no layer of its own here
+    own |= {"name": row.base.name, "loader": _Sum((row,)), "form": _whole, "groups": 1}
+    return Changed(**own, earlier=row.base, later=later)

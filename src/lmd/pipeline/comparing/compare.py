@@ -20,7 +20,7 @@ from lmd.layers.updates.pairs import paired
 from lmd.layers.walk import Walk, walk
 from lmd.pipeline.comparing.other_tensors import other_tensors
 from lmd.pipeline.comparing.over_time import FOLLOWED
-from lmd.pipeline.comparing.pair_task import PairTask, pair_row
+from lmd.pipeline.comparing.pair_task import PairTask, change_row, pair_row
 from lmd.pipeline.comparing.progress_of import ascending, told_progress
 from lmd.pipeline.comparing.timeline import known_already, timeline
 from lmd.sources.network import Network
@@ -80,11 +80,12 @@ def compare(
     rows = [list(counter.through(run.map(pair_row, plan.tasks))) for plan in plans]
     known = known_already(plans, rows)
     pairs = tuple(_pair(plan, done) for plan, done in zip(plans, rows, strict=True))
+    changes = _since_first(opened, plans, rows, align or {}, layers, run)
     told = [told_progress(one.network.facts) for one in opened]
     result = Trajectory(
         models=tuple(_described(one.network, facts) for one, facts in zip(opened, told, strict=True)),
         pairs=pairs,
-        trajectory=timeline([one.found for one in opened], plans, pairs, known, run, told, layers),
+        trajectory=timeline([one.found for one in opened], plans, known, changes, run, told, layers),
         notes=_notes(told),
         provenance={"lmd": version("lmd"), "torch": version("torch"), "started": started, "layers": layers}
         | {"align": dict(align or {}), "seconds": round(perf_counter() - clock, 3)},
@@ -144,6 +145,27 @@ def _plan(earlier: _Opened, later: _Opened, globs: Mapping[str, str], places: tu
     others = other_tensors(earlier.network, later.network, earlier.found, later.found)
     tasks = [PairTask(paired(row), folded) for row in chosen]
     return _Plan(places, alignment, tasks, others, _conventions(lone))
+
+
+def _since_first(  # noqa: PLR0913 - what a comparison knows already, each by its name
+    opened: Sequence[_Opened],
+    plans: Sequence[_Plan],
+    rows: Sequence[Sequence[dict[str, Any]]],
+    globs: Mapping[str, str],
+    layers: str,
+    engine: Engine,
+) -> list[dict[str, Mapping[str, Any]]]:
+    """For each model after the first: name of a layer in the first to its relative change since then."""
+    known = {
+        plan.places[1]: {row["name"]: row["findings"].get("relative_change", {}) for row in done}
+        for plan, done in zip(plans, rows, strict=True)
+        if plan.places[0] == 0
+    }
+    for place in range(1, len(opened)):
+        if place not in known:
+            tasks = _plan(opened[0], opened[place], globs, (0, place), layers).tasks
+            known[place] = {row["name"]: row["change"] for row in engine.map(change_row, tasks)}
+    return [known[place] for place in range(1, len(opened))]
 
 
 def _align(earlier: _Opened, later: _Opened, globs: Mapping[str, str]) -> Alignment:

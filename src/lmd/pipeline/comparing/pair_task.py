@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import hypot, prod
 from typing import Any
 
 from lmd.atlas.layer_record import findings_entry
@@ -17,7 +17,7 @@ from lmd.linalg.conventions import row_order, row_scaling
 from lmd.linalg.threads import fitting_threads
 from lmd.pipeline.comparing.over_time import LAYER_FAULTS, cheap_findings
 
-__all__ = ["PairTask", "pair_row"]
+__all__ = ["PairTask", "change_row", "pair_row"]
 
 _VECTORS = 32
 _EVERY_VECTOR_BELOW = 1024
@@ -60,6 +60,26 @@ def pair_row(task: PairTask) -> dict[str, Any]:
     own = layer.note.removeprefix("W - W of the base").removeprefix("; ")
     head["note"] = "; ".join(text for text in (words, own) if text)
     return {**head, **status, **({"status": word} if word else {}), "findings": findings, "followed": followed}
+
+
+def change_row(task: PairTask) -> dict[str, Any]:
+    """Name and relative change alone, which need no decomposition."""
+    layer = task.layer
+    if not isinstance(layer, Pair) or 0 in layer.shape:
+        return {"name": layer.name, "change": {"value": None, "reason": _reason(layer)}}
+    try:
+        size, change, after = (_norm(one) for one in (layer.earlier, layer, layer.later))
+    except LAYER_FAULTS as fault:
+        return {"name": layer.name, "change": {"value": None, "reason": f"{type(fault).__name__}: {fault}"}}
+    if size == 0:
+        return {"name": layer.name, "change": {"value": None, "reason": "the earlier layer is zero"}}
+    error = 2.0**-50 * (1 + change / size)
+    unrelated = hypot(1.0, after / size)
+    return {"name": layer.name, "change": {"value": change / size, "baseline": unrelated, "error": error}}
+
+
+def _norm(layer: LayerMatrix) -> float:
+    return hypot(*(panel.double().norm().item() for panel in layer.panels()))
 
 
 def _reason(layer: LayerMatrix) -> str:

@@ -60,13 +60,13 @@ def known_already(plans: Sequence[_Planned], rows: Sequence[Sequence[Mapping[str
 def timeline(  # noqa: PLR0913 - what a comparison knows already, each by its name
     found: Sequence[Walk],
     plans: Sequence[_Planned],
-    pairs: Sequence[Mapping[str, Any]],
     known: Known,
+    changes: Sequence[Mapping[str, Mapping[str, Any]]],
     engine: Engine,
     told: Sequence[Mapping[str, float]],
     layers: str,
 ) -> dict[str, Any]:
-    """Layer by layer, under the first network's names, each finding over the networks, and the change along them."""
+    """Layer by layer, under the first network's names: each finding over the networks, and the change since the first."""
     tasks = list(_tasks(found, plans, layers))
     measured: dict[str, dict[int, dict[str, Any]]] = {task.name: {} for task in tasks}
     for task in tasks:
@@ -74,6 +74,10 @@ def timeline(  # noqa: PLR0913 - what a comparison knows already, each by its na
             measured[task.name][task.place] = {"found": known[task.place, task.called], "reason": ""}
     for row in engine.map(follow, [task for task in tasks if (task.place, task.called) not in known]):
         measured[row["name"]][row["place"]] = row
+    for (place, called), one in known.items():
+        if called in measured:
+            # an adapter is no row of its own model
+            measured[called].setdefault(place, {"found": one, "reason": ""})
     first = {task.name: task.layer for task in reversed(tasks)}
     steps = [{"index": place, **one} for place, one in enumerate(told)]
     return {
@@ -84,8 +88,8 @@ def timeline(  # noqa: PLR0913 - what a comparison knows already, each by its na
                 "name": name,
                 "kind": first[name].kind,
                 "shape": list(first[name].shape),
-                "quantities": {key: _series(key, measured[name], len(found)) for key in FOLLOWED},
-                "changes": _changes(name, pairs),
+                "quantities": {key: _series(key, measured[name], len(found)) for key in FOLLOWED}
+                | {"relative_change": _since_first(name, changes)},
             }
             for name in measured
         ],
@@ -126,11 +130,13 @@ def _series(key: str, measured: Mapping[int, Mapping[str, Any]], count: int) -> 
     }
 
 
-def _changes(name: str, pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    found = []
-    for pair in pairs:
-        row = next((row for row in pair["layers"] if row["name"] == name), None)
-        keys = ("relative_change", "overlap_out", "overlap_in")
-        numbers = {key: (row or {}).get("findings", {}).get(key, {}).get("value") for key in keys}
-        found.append({"earlier": pair["earlier"], "later": pair["later"], **numbers})
-    return found
+def _since_first(name: str, changes: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    start = {"value": 0.0, "baseline": None, "error": 0.0}
+    found = [start, *(one.get(name, {"reason": "no layer of this name"}) for one in changes)]
+    reasons = [one.get("reason", "") for one in found]
+    return {
+        "values": [one.get("value") for one in found],
+        "baselines": [one.get("baseline") for one in found],
+        "errors": [one.get("error") for one in found],
+        **({"reasons": reasons} if any(reasons) else {}),
+    }
