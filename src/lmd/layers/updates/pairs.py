@@ -13,6 +13,7 @@ from lmd.sources.loaders import Held
 
 __all__ = ["Changed", "Pair", "paired"]
 
+
 class Pair(LayerMatrix):
     """The difference ``later - earlier`` of one layer, with both beside it. Made by ``paired``."""
 

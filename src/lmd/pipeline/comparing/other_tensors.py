@@ -26,7 +26,7 @@ def other_tensors(earlier: Network, later: Network, before: Walk, after: Walk) -
 def _rest(network: Network, found: Walk) -> dict[str, str]:
     """Plain name to own name."""
     taken = {name for row in found.layers for name in row.loader.tensors}
-    records = (r for r in network.records if r.role == "parameter" and not r.reason and r.name not in taken)
+    records = (r for r in network.records if r.role == "parameter" and r.name not in taken)
     return {plain(r.name): r.name for r in records if r.name in network.loaders}
 
 

@@ -54,7 +54,9 @@ def pair_row(task: PairTask) -> dict[str, Any]:
         with fitting_threads((layer.full_rank, max(layer.shape))):
             findings, followed = _compared(layer)
             status = _status(findings)
-            word, words = _conventions(layer, findings, folded=task.folded) if status["status"] == "changed" else ("", "")
+            word, words = (
+                _conventions(layer, findings, folded=task.folded) if status["status"] == "changed" else ("", "")
+            )
     except LAYER_FAULTS as fault:
         return {**head, "status": "failed", "reason": f"{type(fault).__name__}: {fault}", "findings": {}}
     own = layer.note.removeprefix("W - W of the base").removeprefix("; ")

@@ -56,7 +56,9 @@ def share(value: float | None, chance: float | None) -> str:
     """A share between 0 and 1 as a bar, with a mark where chance alone would be."""
     if value is None:
         return ""
-    mark = "" if chance is None else f'<line class=chance x1="{100 * chance:.1f}" x2="{100 * chance:.1f}" y1="0" y2="10"/>'
+    mark = (
+        "" if chance is None else f'<line class=chance x1="{100 * chance:.1f}" x2="{100 * chance:.1f}" y1="0" y2="10"/>'
+    )
     bar = f'<rect class=bar x="0" y="2" width="{100 * min(1.0, max(0.0, value)):.1f}" height="6"/>'
     return f'<svg class=share viewBox="0 0 100 10" width=100 height=10 aria-hidden=true>{bar}{mark}</svg>'
 
@@ -105,5 +107,7 @@ def _names(ends: list[tuple[float, int, str]]) -> list[str]:
     for at, number, name in sorted(ends):
         least = max(at, least + 14)
         short = name if len(name) <= 32 else f"…{name[-31:]}"  # noqa: PLR2004 - what fits beside the figure
-        drawn.append(f'<text class="name c{number % 8}" x="{_WIDE - _RIGHT + 8}" y="{least + 4:.1f}">{escape(short)}</text>')
+        drawn.append(
+            f'<text class="name c{number % 8}" x="{_WIDE - _RIGHT + 8}" y="{least + 4:.1f}">{escape(short)}</text>'
+        )
     return drawn
