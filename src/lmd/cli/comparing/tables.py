@@ -26,10 +26,11 @@ _COLUMNS = (
     ("intruders", "intruders", "d"),
 )
 _LEGEND = (
-    "change: ‖later−earlier‖/‖earlier‖ (1.41 = unrelated matrices of one size). spectrum moved: the same of the singular "
-    "values alone. rank of change: its directions beyond rounding. outputs / inputs kept: share of the earlier layer's k "
-    "leading directions that the later one's k leading ones still span, k = rank_90 of the earlier up to 32. intruders: of "
-    "the later layer's 10 leading output directions those like none of the earlier one's. In brackets what chance gives."
+    "change: ‖later−earlier‖/‖earlier‖ (1.41 = unrelated matrices of one size). spectrum moved: the same of the "
+    "singular values alone. rank of change: its directions beyond rounding. outputs / inputs kept: share of the "
+    "earlier layer's k leading directions that the later one's k leading ones still span, k = rank_90 of the earlier up to 32. "
+    "intruders: of the later layer's 10 leading output directions those like none of the earlier one's. In brackets "
+    "what chance gives."
 )
 _PLAIN = {"equal": "equal", "rounding": "equal up to rounding", "reordered": "reordered", "rescaled": "rescaled"}
 _FOLLOWED = (
@@ -51,7 +52,7 @@ def comparison_table(found: "Trajectory") -> None:
         _pair(console, found.models, pair)
     if any(not pair["equal"] for pair in found.pairs):
         console.print(Text(f"\n{_LEGEND}", style="dim"))
-    if len(found.trajectory.get("steps", ())) > 2 or not found.pairs:  # noqa: PLR2004 - two are the pair above
+    if len(found.trajectory.get("steps", ())) > 2 or not found.pairs:
         _over_time(console, found.trajectory)
 
 
@@ -61,7 +62,7 @@ def _model(place: int, model: Mapping[str, Any]) -> str:
 
 
 def _letter(place: int) -> str:
-    return chr(ord("A") + place) if place < 26 else f"#{place + 1}"  # noqa: PLR2004 - letters of the alphabet
+    return chr(ord("A") + place) if place < 26 else f"#{place + 1}"
 
 
 def _pair(console: "Console", models: Sequence[Mapping[str, Any]], pair: Mapping[str, Any]) -> None:

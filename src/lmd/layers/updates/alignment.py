@@ -125,6 +125,6 @@ def _renamed(found: Walk, globs: Mapping[str, str]) -> dict[str, str]:
             some = ", ".join(row.name for row in _whole(found)[:4])
             raise ValueError(f"--align {theirs}={mine}: {mine!r} fits no layer of the later model; it has {some}, ...")
         for name, match in fitting.items():
-            parts = iter(match.groups())
-            names[name] = re.sub(r"\*", lambda _: next(parts), theirs)
+            between = theirs.split("*")
+            names[name] = "".join(a + b for a, b in zip(between, (*match.groups(), ""), strict=True))
     return names

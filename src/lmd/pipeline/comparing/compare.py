@@ -1,6 +1,6 @@
 """Two or more networks in, what moved between them out."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -34,7 +34,7 @@ _MOST_MOVED = 5
 _PAIR_KEYS = "comparison"
 
 
-def compare(
+def compare(  # noqa: PLR0913 - the documented options of the call, keyword-only
     *models: nn.Module | str | Path,
     align: Mapping[str, str] | None = None,
     layers: str = "*",
@@ -122,7 +122,7 @@ class _Plan:
 
 def _places(count: int) -> list[tuple[int, int]]:
     neighbours = [(place, place + 1) for place in range(count - 1)]
-    return neighbours if count == 2 else [*neighbours, (0, count - 1)]  # noqa: PLR2004 - of two they are the same
+    return neighbours if count == 2 else [*neighbours, (0, count - 1)]
 
 
 def _plan(earlier: _Opened, later: _Opened, globs: Mapping[str, str], places: tuple[int, int], layers: str) -> _Plan:
@@ -147,7 +147,7 @@ def _plan(earlier: _Opened, later: _Opened, globs: Mapping[str, str], places: tu
     return _Plan(places, alignment, tasks, others, _conventions(lone))
 
 
-def _since_first(  # noqa: PLR0913 - what a comparison knows already, each by its name
+def _since_first(
     opened: Sequence[_Opened],
     plans: Sequence[_Plan],
     rows: Sequence[Sequence[dict[str, Any]]],
@@ -236,7 +236,7 @@ def _refuse(models: Sequence[object], out: str | Path | None, *, force: bool) ->
                 f"a model is of type {type(model).__name__}; give a torch.nn.Module, a path or a Hub name (a state "
                 f"dict: save it with torch.save, or load it into its module)."
             )
-    if len(models) < 2:  # noqa: PLR2004 - a pair
+    if len(models) < 2:
         raise ValueError(
             f"{len(models)} model came; a comparison needs at least two; add the one to compare it with, or decompose "
             f"it alone."
@@ -251,7 +251,7 @@ class _Counter:
     def __init__(self, progress: Progress | None, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
 
-    def through(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def through(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for row in rows:
             self._done += 1
             if self._progress is not None:

@@ -57,7 +57,7 @@ def known_already(plans: Sequence[_Planned], rows: Sequence[Sequence[Mapping[str
     return known
 
 
-def timeline(  # noqa: PLR0913 - what a comparison knows already, each by its name
+def timeline(  # noqa: PLR0913, PLR0917 - what a comparison knows already, each by its name
     found: Sequence[Walk],
     plans: Sequence[_Planned],
     known: Known,
@@ -66,7 +66,7 @@ def timeline(  # noqa: PLR0913 - what a comparison knows already, each by its na
     told: Sequence[Mapping[str, float]],
     layers: str,
 ) -> dict[str, Any]:
-    """Layer by layer, under the first network's names: each finding over the networks, and the change since the first."""
+    """Layer by layer, under the first network's names: its findings over the networks, its change since the first."""
     tasks = list(_tasks(found, plans, layers))
     measured: dict[str, dict[int, dict[str, Any]]] = {task.name: {} for task in tasks}
     for task in tasks:
@@ -111,7 +111,7 @@ def _tasks(found: Sequence[Walk], plans: Sequence[_Planned], layers: str) -> lis
             if fnmatchcase(name, layers) and row.kind != "adapter":
                 tasks.append(Followed(name, row.name, place, row))
         if place:
-            own = {new: old for new, old in steps[place].names.items()}
+            own = dict(steps[place].names)
             known = {plain(own.get(row.name, row.name)): known[plain(row.name)] for row in rows}
     return tasks
 

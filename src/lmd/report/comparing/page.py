@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +35,6 @@ _TITLES = {
     "spikes": "spikes",
 }
 _MOST_LINES = 8
-_CSS = """
-:root{--ink:#1b1f24;--dim:#667;--paper:#fff;--line:#0b62a4;--grid:#dde;--chance:#c33}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e8eb;--dim:#9aa;--paper:#14171a;--line:#6db3f2;--grid:#334;--chance:#f77}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:0 auto;max-width:1180px;padding:1rem}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}small,.dim{color:var(--dim)}.scroll{overflow-x:auto}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.2rem .6rem;text-align:right;vertical-align:top}
-th:first-child,td:first-child,.words{text-align:left}tr{border-bottom:1px solid var(--grid)}td:first-child{overflow-wrap:anywhere;min-width:12rem}
-svg text{font-size:12px;fill:var(--ink)}.line{fill:none;stroke:var(--line);stroke-width:1.6}circle.line{fill:var(--line)}
-.grid{stroke:var(--grid)}.bar{fill:var(--line)}.chance{stroke:var(--chance);stroke-width:2}.figure{width:100%;height:auto}
-.c1{stroke:#c2571a}.c2{stroke:#2a8f4d}.c3{stroke:#9a3fb5}.c4{stroke:#b58900}.c5{stroke:#d33682}.c6{stroke:#2aa198}.c7{stroke:#777}
-text.name{stroke:none}text.c1{fill:#c2571a}text.c2{fill:#2a8f4d}text.c3{fill:#9a3fb5}text.c4{fill:#b58900}text.c5{fill:#d33682}
-text.c6{fill:#2aa198}text.c7{fill:#777}text.c0{fill:var(--line)}.note{border-left:4px solid var(--chance);padding-left:.6rem}
-"""
 
 
 def write_comparison(document: Mapping[str, Any], path: str | Path) -> Path:
@@ -79,8 +67,12 @@ def render_comparison(document: Mapping[str, Any]) -> str:
         *(_pair(models, pair) for pair in document["pairs"]),
         _glossary(document.get("glossary", {})),
     ]
-    head = f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-    return f"{head}<title>{escape(title)}</title><style>{_CSS}</style><main>{''.join(parts)}</main></html>\n"
+    head = "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+    return f"{head}<title>{escape(title)}</title><style>{_style()}</style><main>{''.join(parts)}</main></html>\n"
+
+
+def _style() -> str:
+    return (files("lmd.report") / "browser" / "comparison.css").read_text(encoding="utf-8")
 
 
 def _models(models: Sequence[Mapping[str, Any]]) -> str:
@@ -89,7 +81,8 @@ def _models(models: Sequence[Mapping[str, Any]]) -> str:
         f"<td class=words>{escape(_told(model.get('training', {})))}"
         for model in models
     )
-    return f"<div class=scroll><table><tr><th>model<th class=words>source<th class=words>its file tells{rows}</table></div>"
+    head = "<th>model<th class=words>source<th class=words>its file tells"
+    return f"<div class=scroll><table><tr>{head}{rows}</table></div>"
 
 
 def _told(facts: Mapping[str, Any]) -> str:
@@ -104,7 +97,7 @@ def _number(value: Any) -> str:
 
 def _trajectory(trajectory: Mapping[str, Any]) -> str:
     steps, layers = trajectory.get("steps", ()), trajectory.get("layers", ())
-    if len(steps) < 2 or not layers:  # noqa: PLR2004 - from one to another
+    if len(steps) < 2 or not layers:
         return ""
     keys = [key for key in _FOLLOWED if any(_values(layer, key) for layer in layers)]
     moved = sorted(layers, key=lambda layer: -_last(layer))[:_MOST_LINES]
@@ -152,7 +145,8 @@ def _pair(models: Sequence[Mapping[str, Any]], pair: Mapping[str, Any]) -> str:
     head = "".join(f"<th>{title}" for _, title in _PAIR_COLUMNS)
     rows = "".join(_row(layer) for layer in pair["layers"])
     words = "<p class=dim>In small print what chance gives; the red mark in a bar is chance too.</p>"
-    return f"{said}</p>{notes}<div class=scroll><table><tr><th>layer<th class=words>status{head}{rows}</table></div>{words}"
+    table = f"<div class=scroll><table><tr><th>layer<th class=words>status{head}{rows}</table></div>"
+    return f"{said}</p>{notes}{table}{words}"
 
 
 def _row(layer: Mapping[str, Any]) -> str:

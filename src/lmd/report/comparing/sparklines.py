@@ -33,7 +33,8 @@ def sparkline(values: Numbers) -> str:
         ]
     )
     drawn = "".join(_stroke(run, "line") for run in runs)
-    return f'<svg class=spark viewBox="0 0 {_WIDTH} {_HEIGHT}" width={_WIDTH} height={_HEIGHT} aria-hidden=true>{drawn}</svg>'
+    size = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" width={_WIDTH} height={_HEIGHT}'
+    return f"<svg class=spark {size} aria-hidden=true>{drawn}</svg>"
 
 
 def _runs(points: Sequence[tuple[float, float] | None]) -> list[list[tuple[float, float]]]:
@@ -66,7 +67,7 @@ def share(value: float | None, chance: float | None) -> str:
 def lines(series: Sequence[tuple[str, Numbers]], places: Sequence[str], y: str) -> str:
     """The trajectory figure: named lines over the steps, from 0 up; a name stands where its line ends."""
     known = [value for _, values in series for value in values if value is not None and isfinite(value)]
-    if not known or len(places) < 2:  # noqa: PLR2004 - a line has two ends
+    if not known or len(places) < 2:
         return ""
     top = max(*known, _FLAT) * 1.05
     across = (_WIDE - _LEFT - _RIGHT) / (len(places) - 1)
@@ -106,7 +107,7 @@ def _names(ends: list[tuple[float, int, str]]) -> list[str]:
     drawn, least = [], float("-inf")
     for at, number, name in sorted(ends):
         least = max(at, least + 14)
-        short = name if len(name) <= 32 else f"…{name[-31:]}"  # noqa: PLR2004 - what fits beside the figure
+        short = name if len(name) <= 32 else f"…{name[-31:]}"
         drawn.append(
             f'<text class="name c{number % 8}" x="{_WIDE - _RIGHT + 8}" y="{least + 4:.1f}">{escape(short)}</text>'
         )

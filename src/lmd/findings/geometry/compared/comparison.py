@@ -152,7 +152,7 @@ def comparison(factors: Factors, layer: Pair, sides: Sides) -> Comparison:
 
 def directions_compared(before: Factors, after: Factors) -> int:
     """``rank_90`` of the earlier layer, at most 32 and half of the shorter side; fewer where either has fewer."""
-    S, error = spectrum_of(before)
+    S, _ = spectrum_of(before)
     energy = S.square().cumsum(0)
     rank_90 = int((energy < 0.9 * energy[-1]).sum()) + 1
     known = []
@@ -236,7 +236,7 @@ def _shared(cosines: Float64[Tensor, " k"], side: int, error: float) -> Measured
     if k == 0:
         return _nothing()
     threshold = largest_random_cosine(side, k)
-    if threshold >= 1 - 1e-12:  # noqa: PLR2004 - subspaces that must meet do so up to rounding
+    if threshold >= 1 - 1e-12:
         return Measured(None, reason=f"any two subspaces of {k} of {side} dimensions have a direction in common")
     found = int((cosines > threshold).sum())
     moved = [int((cosines + sign * error > threshold).sum()) for sign in (-1, 1)]
