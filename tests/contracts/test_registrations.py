@@ -25,6 +25,7 @@ NO_KINDS = {
     *("convolution_maps", "feeding", "pooled"),
     *("against_base", "changed_layers", "differences", "grown", "kronecker", "live_settings", "matching", "multiplied"),
     *("replaced_rows", "setting", "shared_bases", "starts", "unpaired", "whole_update"),
+    *("alignment", "pairs", "rounding_noise"),
     *("affine_folding", "bias", "complex_maps", "decays", "diagonal_states", "expert_rows", "parametrised_note"),
 }
 PROMISED_KINDS = [
