@@ -31,7 +31,9 @@ ROUNDED = LayerMatrix("layer", "dense", (6, 4), Held("layer.weight", W.half()))
 H = RecurrentMatrix("layer", "gate", (5, 5), Held("h", torch.randn(5, 5, generator=GENERATOR)))
 CONVOLUTION = layers_of(torch.nn.Conv2d(2, 3, 3, padding=1), (2, 5, 6))
 STATES = layers_of(seeded(LinearRecurrentUnit))["decay"]
-EARLIER, LATER = (seeded(lambda: torch.nn.Linear(4, 6, bias=False), seed) for seed in (0, 1))
+EARLIER, LATER = torch.nn.Linear(4, 6, bias=False), torch.nn.Linear(4, 6, bias=False)
+for _module, _weights in ((EARLIER, W), (LATER, W + 0.1 * W.flip(0))):
+    _module.weight.data = _weights.clone()
 GIVEN = {
     Factors: factors_of(W),
     LayerMatrix: ROUNDED,

@@ -27,8 +27,9 @@ _COLUMNS = (
 )
 _LEGEND = (
     "change: ‖later−earlier‖/‖earlier‖ (1.41 = unrelated matrices of one size). spectrum moved: the same of the "
-    "singular values alone. rank of change: its directions beyond rounding. outputs / inputs kept: share "
-    "of the earlier layer's k leading directions that the later one's k leading ones still span, k = rank_90 of the earlier up to 32. "
+    "singular values alone. rank of change: its directions beyond rounding. outputs / inputs kept: share of the k "
+    "leading directions of the earlier layer that those of the later one still span, k = rank_90 of the earlier, at "
+    "most 32. "
     "intruders: of the later layer's 10 leading output directions those like none of the earlier one's. In brackets "
     "what chance gives."
 )
