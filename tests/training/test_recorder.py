@@ -65,7 +65,8 @@ def test_what_is_recorded_is_what_decompose_and_compare_find() -> None:
     assert "loss" in found.trajectory["steps"][1]
     rows = {row["name"]: row for row in lmd.decompose(model).rows()}
     for key in ("spectral_norm", "stable_rank", "effective_rank", "spikes"):
-        assert values(found, "0", key)[-1] == rows["0"][key]
+        # the one from the Gram matrix, the other by LAPACK
+        assert values(found, "0", key)[-1] == pytest.approx(rows["0"][key], rel=1e-9)
     pair = {row["name"]: row for row in lmd.compare(start, model).pair()["layers"]}
     for name in ("0", "1", "4"):
         assert values(found, name, "relative_change")[-1] == pytest.approx(

@@ -31,10 +31,12 @@ class Changed(Pair):
     Attributes:
         earlier: the layer before.
         later: the layer after.
+        adapter: whether what came later is an adapter beside the layer.
     """
 
     earlier: LayerMatrix = field(kw_only=True)
     later: LayerMatrix = field(kw_only=True)
+    adapter: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,5 +82,6 @@ def paired(row: LayerMatrix) -> LayerMatrix:
         return Changed(**own, earlier=row.base, later=later)
     later = LayerMatrix(row.name, row.base.kind, row.shape, _Sum((row.base, row)), _whole)
     # an adapter is no layer of its own here
+    adapter = row.kind == "adapter"
     own |= {"name": row.base.name, "loader": _Sum((row,)), "form": _whole, "groups": 1}
-    return Changed(**own, earlier=row.base, later=later)
+    return Changed(**own, earlier=row.base, later=later, adapter=adapter)

@@ -14,9 +14,11 @@ from torch import nn
 from lmd.atlas.layer_record import glossary
 from lmd.atlas.trajectory import COMPARISON_FILE, Trajectory
 from lmd.engines.local import Engine, Local
+from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.updates.alignment import Alignment, align
 from lmd.layers.updates.differences import compared
-from lmd.layers.updates.pairs import paired
+from lmd.layers.updates.matching import plain
+from lmd.layers.updates.pairs import Changed, paired
 from lmd.layers.walk import Walk, walk
 from lmd.pipeline.comparing.other_tensors import other_tensors
 from lmd.pipeline.comparing.over_time import FOLLOWED
@@ -143,7 +145,7 @@ def _plan(earlier: _Opened, later: _Opened, globs: Mapping[str, str], places: tu
     lone = [sum(1 for row in one.found.layers if row.kind == "diagonal") for one in (earlier, later)]
     folded = lone[0] != lone[1]
     others = other_tensors(earlier.network, later.network, earlier.found, later.found)
-    tasks = [PairTask(paired(row), folded) for row in chosen]
+    tasks = [PairTask(row, folded) for row in _beside_adapters([paired(row) for row in chosen])]
     return _Plan(places, alignment, tasks, others, _conventions(lone))
 
 
@@ -171,6 +173,17 @@ def _since_first(
 def _align(earlier: _Opened, later: _Opened, globs: Mapping[str, str]) -> Alignment:
     """The later rows under the earlier ones' names."""
     return align(later.found, earlier.found, globs)
+
+
+def _beside_adapters(rows: Sequence[LayerMatrix]) -> list[LayerMatrix]:
+    """A layer and what its adapter makes of it are two rows: the one without the adapter says so."""
+    adapted = {row.name for row in rows if isinstance(row, Changed) and row.adapter}
+    return [
+        replace(row, name=f"{plain(row.name)} (without its adapter)")
+        if plain(row.name) in adapted and not (isinstance(row, Changed) and row.adapter)
+        else row
+        for row in rows
+    ]
 
 
 def _conventions(lone: Sequence[int]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from lmd.factors.sides import Sides
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import NotApplicable, analyses, run
 from lmd.layers.layer_matrix import LayerMatrix
-from lmd.layers.updates.pairs import Pair
+from lmd.layers.updates.pairs import Changed, Pair
 from lmd.layers.updates.unpaired import Unpaired
 from lmd.linalg.conventions import row_order, row_scaling
 from lmd.linalg.threads import fitting_threads
@@ -48,6 +48,7 @@ def pair_row(task: PairTask) -> dict[str, Any]:
     head = {"name": layer.name, "kind": layer.kind, "shape": list(layer.shape), "note": layer.note}
     if isinstance(layer, Pair):
         head["kind"] = layer.earlier.kind
+        head["adapter"] = isinstance(layer, Changed) and layer.adapter
     if not isinstance(layer, Pair) or 0 in layer.shape:
         return {**head, "status": "unmatched", "reason": _reason(layer), "findings": {}}
     try:

@@ -51,7 +51,7 @@ def known_already(plans: Sequence[_Planned], rows: Sequence[Sequence[Mapping[str
         for row in done:
             # names are those of the earlier one, and only between neighbours those that the timeline goes by
             if "followed" in row and later == earlier + 1:
-                known[later, row["name"]] = row["followed"]["later"]
+                known[later, row["name"]] = {**row["followed"]["later"], "adapter": row.get("adapter", False)}
                 if earlier == 0:
                     known[0, row["name"]] = row["followed"]["earlier"]
     return known
@@ -75,9 +75,9 @@ def timeline(  # noqa: PLR0913, PLR0917 - what a comparison knows already, each 
     for row in engine.map(follow, [task for task in tasks if (task.place, task.called) not in known]):
         measured[row["name"]][row["place"]] = row
     for (place, called), one in known.items():
-        if called in measured:
-            # an adapter is no row of its own model
-            measured[called].setdefault(place, {"found": one, "reason": ""})
+        if called in measured and one.get("adapter"):
+            # what the layer is with its adapter
+            measured[called][place] = {"found": one, "reason": ""}
     first = {task.name: task.layer for task in reversed(tasks)}
     steps = [{"index": place, **one} for place, one in enumerate(told)]
     return {
