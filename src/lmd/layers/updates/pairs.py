@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.updates.against_base import AgainstBase
+from lmd.layers.updates.matching import plain
 from lmd.layers.updates.unpaired import Unpaired
 from lmd.sources.derived_loaders import Difference
 from lmd.sources.loaders import Held
@@ -83,5 +84,5 @@ def paired(row: LayerMatrix) -> LayerMatrix:
     later = LayerMatrix(row.name, row.base.kind, row.shape, _Sum((row.base, row)), _whole)
     # an adapter is no layer of its own here
     adapter = row.kind == "adapter"
-    own |= {"name": row.base.name, "loader": _Sum((row,)), "form": _whole, "groups": 1}
+    own |= {"name": plain(row.base.name), "loader": _Sum((row,)), "form": _whole, "groups": 1}
     return Changed(**own, earlier=row.base, later=later, adapter=adapter)
