@@ -46,7 +46,7 @@ class Recorder:
     >>> model = torch.nn.Linear(4, 3)
     >>> recorder = lmd.Recorder(every=2)
     >>> for step in range(5):
-    ...     recorder.step(model, step)
+    ...     _ = recorder.step(model, step)
     >>> [step["step"] for step in recorder.trajectory().trajectory["steps"]]
     [0, 2, 4]
     """
