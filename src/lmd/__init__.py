@@ -10,22 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lmd.atlas.atlas import Atlas
+    from lmd.atlas.trajectory import Trajectory
     from lmd.factors.factors import Factors
     from lmd.factors.svd import factors_of, randomised_factors
     from lmd.factors.truncated import truncate
+    from lmd.pipeline.comparing.compare import compare
     from lmd.pipeline.decompose import decompose
     from lmd.report.page import write_page
     from lmd.sources.errors import UnreadableModelError, UnsafeModelError
     from lmd.sources.open_network import open_network
     from lmd.sources.runnable import runnable
+    from lmd.training.recorder import Recorder
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Atlas",
     "Factors",
+    "Recorder",
+    "Trajectory",
     "UnreadableModelError",
     "UnsafeModelError",
+    "compare",
     "decompose",
     "factors_of",
     "open_network",
@@ -38,8 +44,11 @@ __all__ = [
 _HOMES = {
     "Atlas": "lmd.atlas.atlas",
     "Factors": "lmd.factors.factors",
+    "Recorder": "lmd.training.recorder",
+    "Trajectory": "lmd.atlas.trajectory",
     "UnreadableModelError": "lmd.sources.errors",
     "UnsafeModelError": "lmd.sources.errors",
+    "compare": "lmd.pipeline.comparing.compare",
     "decompose": "lmd.pipeline.decompose",
     "factors_of": "lmd.factors.svd",
     "open_network": "lmd.sources.open_network",

@@ -5,6 +5,7 @@ import torch
 
 from lmd.activations.activations import Activations
 from lmd.factors.factors import Factors
+from lmd.factors.sides import Sides
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import analyses
 from lmd.findings.quantity import quantities_of
@@ -13,7 +14,11 @@ from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.recurrence import RecurrentMatrix
 from lmd.layers.states.diagonal_states import DiagonalStates
 from lmd.layers.updates.against_base import AgainstBase, with_base
+from lmd.layers.updates.differences import compared
+from lmd.layers.updates.pairs import Pair, paired
+from lmd.layers.walk import walk
 from lmd.sources.loaders import Held
+from lmd.sources.open_network import open_network
 from lmd.testing import check_analysis, layers_of
 from tests.seeds import seeded
 from tests.state_modules import LinearRecurrentUnit
@@ -26,6 +31,9 @@ ROUNDED = LayerMatrix("layer", "dense", (6, 4), Held("layer.weight", W.half()))
 H = RecurrentMatrix("layer", "gate", (5, 5), Held("h", torch.randn(5, 5, generator=GENERATOR)))
 CONVOLUTION = layers_of(torch.nn.Conv2d(2, 3, 3, padding=1), (2, 5, 6))
 STATES = layers_of(seeded(LinearRecurrentUnit))["decay"]
+EARLIER, LATER = torch.nn.Linear(4, 6, bias=False), torch.nn.Linear(4, 6, bias=False)
+for _module, _weights in ((EARLIER, W), (LATER, W + 0.1 * W.flip(0))):
+    _module.weight.data = _weights.clone()
 GIVEN = {
     Factors: factors_of(W),
     LayerMatrix: ROUNDED,
@@ -33,6 +41,8 @@ GIVEN = {
     AgainstBase: with_base(LAYER, LAYER),
     RecurrentMatrix: H,
     DiagonalStates: STATES,
+    Pair: paired(compared(walk(open_network(LATER)), open_network(EARLIER)).layers[0]),
+    Sides: Sides(factors_of(EARLIER.weight.detach()), factors_of(LATER.weight.detach())),
     ConvolutionOperator: CONVOLUTION["operator"],
     ConvolutionSymbol: CONVOLUTION["symbol"],
 }

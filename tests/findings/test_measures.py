@@ -12,7 +12,7 @@ from lmd.factors.svd import factors_of
 from lmd.findings.analysis import NotApplicable, analyses, run
 from lmd.findings.capacity.eckart_young import eckart_young
 from lmd.findings.capacity.ranks import ranks
-from lmd.findings.geometry.noise import noise
+from lmd.findings.geometry.chance.noise import noise
 from lmd.findings.geometry.norms import norms
 from lmd.findings.manifold.projection import projection
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import InapplicableError
-from lmd.findings.geometry.rounding_floor import rounding_floor
+from lmd.findings.geometry.chance.rounding_floor import rounding_floor
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.linalg.chance.uneven_noise import uneven_noise_edge
 from lmd.pipeline.decompose import decompose

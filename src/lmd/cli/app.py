@@ -2,14 +2,16 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lmd.atlas.json_values import json_value
+from lmd.cli.comparing.command import compare, earlier_comparison, saved_page
+from lmd.cli.comparing.limits import limited
 from lmd.cli.exits import OneLine, exits
 from lmd.sources.errors import UnreadableModelError
 
@@ -73,7 +75,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Train a small network on built-in data, decompose it, and write a page to look at."""
-    with exits(), _limited(threads):
+    with exits(), limited(threads):
         from lmd.cli.demonstration import run_demo
 
         atlas, page = run_demo(out, seed, quiet=quiet)
@@ -143,7 +145,7 @@ def decompose(
     quiet: Quiet = False,
 ) -> None:
     """Decompose every layer's matrix, with exact errors, and print what was found."""
-    with exits(out), _limited(threads):
+    with exits(out), limited(threads):
         _refuse_device(device)
         targets = _export_targets(export or [], out, model, force=force or resume)
         rules = {"rank": rank, "energy": energy, "error": error}
@@ -180,18 +182,28 @@ def decompose(
         raise typer.Exit(5)
 
 
+app.command()(compare)
+
+
 @app.command()
 def report(
-    atlas: Annotated[Path, typer.Argument(metavar="ATLAS", help="Folder that `lmd decompose --out` wrote.")],
+    atlas: Annotated[
+        Path, typer.Argument(metavar="ATLAS", help="Folder that `lmd decompose --out` or `lmd compare --out` wrote.")
+    ],
     out: Annotated[Path | None, typer.Option(help="File for the page; report.html in the atlas by default.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file that --out names.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn an atlas into one offline page."""
+    """Turn an atlas, or a comparison, into one offline page."""
     with exits():
         if out is not None and out.exists() and not force:
             raise FileExistsError(f"{out} exists already; add --force to replace it.")
 
+        compared = earlier_comparison([str(atlas)])
+        if compared is not None:
+            page = saved_page(compared, out or atlas / "report.html")
+            typer.echo(str(page) if quiet else f"Page: {page}")
+            return
         from lmd.atlas.atlas import Atlas
         from lmd.report.page import write_page
 
@@ -213,24 +225,6 @@ def doctor(json_: Json = False) -> None:
 
         found = diagnosis()
         typer.echo(_as_json(found)) if json_ else diagnosis_table(found)
-
-
-@contextmanager
-def _limited(threads: int | None) -> Iterator[None]:
-    """Use this many threads in every linear algebra library."""
-    if threads is None:
-        yield
-        return
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with threadpool_limits(threads):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _kinds(words: list[str] | None) -> dict[str, str]:

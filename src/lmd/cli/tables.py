@@ -15,7 +15,7 @@ from lmd.sources.coverage import UNCHOSEN
 if TYPE_CHECKING:
     from lmd.atlas.atlas import Atlas
 
-__all__ = ["atlas_table", "coverage_line", "diagnosis_table", "inspection_table"]
+__all__ = ["atlas_table", "console_for_tables", "coverage_line", "diagnosis_table", "inspection_table"]
 
 _WIDTH_OF_A_PIPE = 140
 
@@ -26,7 +26,8 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-def _console() -> Console:
+def console_for_tables() -> Console:
+    """On a terminal as wide as that is, and wide enough for a table anywhere else."""
     console = _Console(highlight=False)
     return console if console.is_terminal else _Console(highlight=False, width=_WIDTH_OF_A_PIPE)
 
@@ -60,7 +61,7 @@ _COLUMNS = (
 
 def atlas_table(atlas: "Atlas") -> None:
     """Coverage, one line for each layer, and what was not decomposed."""
-    console = _console()
+    console = console_for_tables()
     document = {
         "parameters": atlas.coverage.parameters,
         "decomposed": atlas.coverage.decomposed,
@@ -197,7 +198,7 @@ def _rest(console: Console, tensors: Sequence[tuple[str, str, str]]) -> None:
 
 def inspection_table(found: Mapping[str, Any]) -> None:
     """Coverage, and one line for each tensor."""
-    console = _console()
+    console = console_for_tables()
     console.print(Text(plain(coverage_line(found["network"]["name"], found["coverage"])), style="bold"))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in (("tensor", "left"), ("shape", "right"), ("status", "left"), ("read as", "left")):
@@ -223,7 +224,7 @@ def inspection_table(found: Mapping[str, Any]) -> None:
 
 def diagnosis_table(found: Mapping[str, Any]) -> None:
     """Versions, extras and threads."""
-    console = _console()
+    console = console_for_tables()
     console.print(Text(f"lmd {found['lmd']} on Python {found['python']}, {found['platform']}", style="bold"))
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, installed in found["packages"].items():

@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import signature
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import Any, get_args, get_type_hints
 
 import lmd.findings
@@ -85,10 +85,8 @@ def _load_analyses() -> None:
 
 
 def _own_modules() -> Iterator[str]:
-    for room in iter_modules(lmd.findings.__path__, "lmd.findings."):
-        if room.ispkg:
-            package = import_module(room.name)
-            yield from (m.name for m in iter_modules(package.__path__, f"{room.name}."))
+    found = walk_packages(lmd.findings.__path__, "lmd.findings.")
+    yield from (module.name for module in found if not module.ispkg)
 
 
 def run(chosen: Analysis, layer: str, given: Mapping[type, Any], *, strict: bool = False) -> Finding:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lmd.layers.layer_matrix import LayerMatrix, as_stored, transposed
 from lmd.layers.thin_product import ThinProduct
-from lmd.layers.updates.against_base import AgainstBase, Update, with_base
+from lmd.layers.updates.against_base import AgainstBase, ThinUpdate, Update, with_base
 from lmd.layers.updates.changed_layers import changed_experts
 from lmd.layers.updates.grown import entry_axis, first_entries, resized_tables, surplus
 from lmd.layers.updates.matching import Aligned, aligned, layers_by_module, plain
@@ -232,12 +232,12 @@ def _reshaped(stored: Tensor, *, form: Form, size: tuple[int, ...]) -> Tensor:
     return form(stored).reshape(size)
 
 
-def _thin_difference(row: ThinProduct, other: ThinProduct, note: str) -> ThinProduct:
+def _thin_difference(row: ThinProduct, other: ThinProduct, note: str) -> ThinUpdate:
     """``L R - L' R'`` as one product of factors as wide as both together."""
     inner = row.inner + other.inner
     form = partial(_joined, forms=(row.form, other.form), out=row.shape[0])
     loader = Combined(form, (row.loader, Borrowed(other.loader)), (sum(row.shape), inner))
-    return ThinProduct(
+    return ThinUpdate(
         row.name,
         "difference",
         row.shape,
@@ -246,6 +246,7 @@ def _thin_difference(row: ThinProduct, other: ThinProduct, note: str) -> ThinPro
         alternatives=row.alternatives,
         note=note,
         inner=inner,
+        base=other,
     )
 
 

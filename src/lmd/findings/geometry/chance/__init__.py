@@ -1,0 +1,1 @@
+"""What a layer has beyond chance: random matrices, shuffled weights and rounding beside it."""

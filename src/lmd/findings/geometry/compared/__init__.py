@@ -1,0 +1,1 @@
+"""A layer against itself at another time."""

@@ -1,0 +1,1 @@
+"""What a linear map does as a motion of space."""

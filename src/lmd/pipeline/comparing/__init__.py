@@ -1,0 +1,1 @@
+"""Networks beside each other: pairs, and quantities over time."""

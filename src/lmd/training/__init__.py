@@ -1,0 +1,1 @@
+"""What happens to the layers while a network is trained."""
