@@ -1,7 +1,7 @@
 """Whether the entries of a matrix hang together, against the same entries shuffled; without a single draw.
 
-All three tests ask for the sum of the fourth powers of the singular values, which correlation raises: under shuffling its
-mean and variance are known. What shuffling keeps, a mean of all, of each row or of each column, is taken out first.
+All three tests ask for the sum of the fourth powers of the singular values, which correlation raises: under shuffling
+its mean and variance are known. What shuffling keeps, a mean of all, of each row or of each column, is taken out first.
 """
 
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ def entries_p(moments: Moments, fourth_powers: float) -> float | None:
     rows, columns = moments.sums
     removed = _Removed(
         a=moments.shape[0] * mean**2,
-        b=moments.shape[1],
+        b=float(moments.shape[1]),
         through=moments.shape[0] * mean * (moments.through[0] @ rows).item(),
         image=(rows @ rows).item(),
         across=mean * columns.sum().item(),
@@ -142,7 +142,7 @@ def lines_p(moments: Moments, fourth_powers: float, *, axis: int) -> float | Non
     image = moments.through[1 - axis].square().sum().item()
     size = means.square().sum().item()
     # means along the lines times ones; of the transposed matrix for columns
-    removed = _Removed(size, length, length * image, length**2 * size, length * size, image)
+    removed = _Removed(size, float(length), length * image, length**2 * size, length * size, image)
     squares = moments.squares[axis] - length * means.square()
     pairs = (squares.sum().square() - squares.square().sum()).item()
     fourth_pairs = (squares.square().sum().square() - squares.pow(4).sum()).item()

@@ -37,7 +37,7 @@ def shuffles(W: Float32[Tensor, "out in"], seed: int = 0) -> Iterator[tuple[Shuf
 
 
 def quick_values(W: Float32[Tensor, "out in"]) -> Float32[Tensor, " rank"]:
-    """Singular values, descending, from a Gram matrix in single precision: small ones to a thousandth of the largest."""
+    """Singular values, descending, from a Gram matrix in single precision; to a thousandth of the largest."""
     G = W.T @ W if W.shape[0] >= W.shape[1] else W @ W.T
     return torch.linalg.eigvalsh(G).flip(0).clamp_min(0.0).sqrt()
 
