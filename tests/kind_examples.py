@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lmd.sources.skeleton import StackedLinear
 from lmd.testing import Example
 from tests.kind_modules import (
     ClassToken,
@@ -53,6 +54,11 @@ def bilinear(module: nn.Bilinear, matrices: Matrices) -> Pairs:
     yield torch.einsum("noj,nj->no", (x @ matrices["left"].T).unflatten(1, (out, in2)), y), own
     yield torch.einsum("noi,ni->no", (y @ matrices["right"].T).unflatten(1, (out, in1)), x), own
     yield torch.stack([torch.einsum("ni,ij,nj->n", x, matrices[str(k)], y) for k in range(out)], dim=1), own
+
+
+def stack(module: StackedLinear, matrices: Matrices) -> Pairs:
+    x = data(len(module.weight), 5, 3)
+    yield torch.stack([part @ matrices[str(place)].T for place, part in enumerate(x)]), answer(module, x)
 
 
 def prelu(module: nn.PReLU, matrices: Matrices) -> Pairs:
@@ -262,6 +268,8 @@ MORE_KINDS: list[Example] = [
     Example("embedding bag, sum", seeded(lambda: nn.EmbeddingBag(7, 3, mode="sum")), ("weight",), bag),
     Example("embedding bag, mean", seeded(lambda: nn.EmbeddingBag(7, 3, mode="mean")), ("weight",), bag),
     Example("bilinear", seeded(lambda: nn.Bilinear(3, 2, 2)), ("weight", "left", "right", "0", "1"), bilinear),
+    Example("stack", seeded(lambda: StackedLinear((2, 4, 3), transposed=False)), ("0", "1"), stack),
+    Example("stack, stored (in, out)", seeded(lambda: StackedLinear((2, 3, 4), transposed=True)), ("0", "1"), stack),
     Example("prelu", seeded(lambda: nn.PReLU(4)), ("weight",), prelu),
     Example("prelu with one slope", seeded(nn.PReLU), ("weight",), prelu),
     Example("gru layer", seeded(lambda: nn.GRU(3, 4)), GRU_ROWS[:6], gru),

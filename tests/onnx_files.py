@@ -139,11 +139,28 @@ class Writer:
 
     @write.register
     def _(self, module: nn.MultiheadAttention, path: str) -> bool:
-        """As torch's exporter lays it out, its attention in the middle left out."""
+        """As torch's exporter lays it out, for one example."""
         self.node("MatMul", path, {f"onnx::MatMul_{len(self.nodes)}": module.in_proj_weight.T.contiguous()})
         self.node("Add", path, {f"{path}.in_proj_bias": module.in_proj_bias})
         width = module.embed_dim // module.num_heads
-        self.node("Reshape", path, {f"/{path}/Constant": numpy.array([-1, module.num_heads, width])})
+        self.constants[f"/{path}/heads"] = numpy.array([-1, module.num_heads, width])
+        self.constants[f"/{path}/whole"] = numpy.array([-1, module.embed_dim])
+        parts = [f"/{path}/{letter}" for letter in "qkv"]
+        self.nodes.append(helper.make_node("Split", [self.value], parts, f"/{path}/Split", axis=-1, num_outputs=3))
+        for part, perm in zip(parts, ([1, 0, 2], [1, 2, 0], [1, 0, 2]), strict=True):
+            self.nodes.append(helper.make_node("Reshape", [part, f"/{path}/heads"], [f"{part}_heads"]))
+            self.nodes.append(helper.make_node("Transpose", [f"{part}_heads"], [f"{part}_turned"], perm=perm))
+        q, k, v = (f"{part}_turned" for part in parts)
+        for op, taken, made in (
+            ("MatMul", [q, k], "scores"),
+            ("Softmax", ["scores"], "weights"),
+            ("MatMul", ["weights", v], "mixed"),
+        ):
+            inputs = [name if name.startswith("/") else f"/{path}/{name}" for name in taken]
+            self.nodes.append(helper.make_node(op, inputs, [f"/{path}/{made}"], f"/{path}/{op}_{made}"))
+        self.value = f"/{path}/mixed"
+        self.node("Transpose", path, {}, perm=[1, 0, 2])
+        self.node("Reshape", path, {f"/{path}/whole": None})
         self.write(module.out_proj, f"{path}.out_proj")
         return True
 

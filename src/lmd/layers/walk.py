@@ -43,8 +43,12 @@ def walk(network: Network) -> Walk:
     refused = {record.name for record in network.records if record.role == "parameter" and record.reason}
     twins, unreal = other_roles(network), complex_tensors(network)
     reasons: dict[str, str] = {}
-    sorted_back = network.facts.get("sorted back")
-    turned = frozenset(sorted_back) if isinstance(sorted_back, list) else frozenset[str]()
+    orders = {
+        tensor: note
+        for fact, note in _ROW_ORDERS.items()
+        if isinstance(names := network.facts.get(fact), list)
+        for tensor in names
+    }
     readings = {tensor: reading for reading in network.readings.values() for tensor in reading.roles.values()}
     for place, module in network.skeleton.named_modules():
         path = network.names.get(place, place)
@@ -61,7 +65,7 @@ def walk(network: Network) -> Walk:
                     row,
                     own or readings.get(row.loader.tensors[0]),
                     twins,
-                    parametrised_note(row, module) if turned.isdisjoint(row.loader.tensors) else _SORTED_BACK,
+                    next((orders[one] for one in row.loader.tensors if one in orders), parametrised_note(row, module)),
                 )
                 for row in fresh
             ]
@@ -89,9 +93,12 @@ def _rows(ask: Kind, module: nn.Module, path: str, network: Network) -> Iterator
         return
 
 
-_SORTED_BACK = (
-    "rows within a head sorted from ggml's order to that of Hugging Face; a file that was not sorted is so now"
-)
+_ROW_ORDERS = {
+    "sorted back": "rows within a head sorted from ggml's order to that of Hugging Face; a file that was not sorted is "
+    "so now",
+    "left as stored": "rows within a head as in the file, which the model.safetensors beside it has in the same order",
+}
+"""What a row says, by the fact that lists its tensor."""
 
 
 def _noted(row: LayerMatrix, reading: Reading | None, twins: Mapping[str, list[str]], more: str) -> LayerMatrix:

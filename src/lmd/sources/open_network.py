@@ -1,6 +1,7 @@
 """Whatever a user brings, as a Network."""
 
 import importlib.util
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -56,8 +57,9 @@ def open_network(
         if declared.module is not None:
             return _declared(path, _in_its_names(archive, declared.recipes), declared.module, declared.tied)
     if archive.skeleton is not None:
-        _refuse_for_declared(kinds, f"{path.name}, which holds its own graph,")
-        return _graphed(path, archive, archive.skeleton)
+        others = {glob: word for glob, word in (kinds or {}).items() if not re.fullmatch(r"heads:[1-9]\d*", word)}
+        _refuse_for_declared(others, f"{path.name}, which holds its own graph,")
+        return _graphed(path, _with_heads(archive, kinds), archive.skeleton)
     return _by_rules(path, archive, kinds)
 
 
@@ -155,8 +157,7 @@ def _by_rules(path: Path, archive: Archive, kinds: Mapping[str, str] | None) -> 
     told = None if kinds else archive.readings
     found = told if told is not None else read_names(archive.records, kinds, ordered="order" not in archive.facts)
     readings = tuple(_with_settings(r, archive) if r.kind == "adapter" else r for r in found)
-    heads = {glob: int(word[6:]) for glob, word in (kinds or {}).items() if word.startswith("heads:")}
-    archive = replace(archive, facts={**archive.facts, "heads": heads}) if heads else archive
+    archive = _with_heads(archive, kinds)
     skeleton, table = skeleton_of(readings)
     mark_complex(skeleton, table, {record.name for record in archive.records if record.dtype.startswith("complex")})
     # a raw tensor that the user gave a kind is a module of its own, whose weight has the module's name
@@ -164,6 +165,12 @@ def _by_rules(path: Path, archive: Archive, kinds: Mapping[str, str] | None) -> 
     archive = replace(archive, loaders={**archive.loaders, **raw})
     transposed = frozenset(r.roles["weight"] for r in readings if r.kind == "transposed_kernel_matrix")
     return _network(path, archive, skeleton, names=table, readings={r.path: r for r in readings}, transposed=transposed)
+
+
+def _with_heads(archive: Archive, kinds: Mapping[str, str] | None) -> Archive:
+    """The numbers of heads that a person gave, which graphs and bare files may not tell."""
+    heads = {glob: int(word[6:]) for glob, word in (kinds or {}).items() if word.startswith("heads:")}
+    return replace(archive, facts={**archive.facts, "heads": heads}) if heads else archive
 
 
 def _with_settings(reading: Reading, archive: Archive) -> Reading:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from lmd.sources.derived_loaders import Borrowed, Transposed
 from lmd.sources.joined import Joined, Renamed, Stacked
-from lmd.sources.loaders import FileTensor, Held, Loader, SafetensorsTensor
+from lmd.sources.loaders import Combined, FileTensor, Held, Loader, SafetensorsTensor
 
-__all__ = ["RoundingErrors", "rounding_of"]
+__all__ = ["RoundingErrors", "float_errors", "rounding_of"]
 
 _SMALL = {
     torch.float16: (10, -14),
@@ -70,13 +70,16 @@ class RoundingErrors:
         return RoundingErrors(self.of.narrow(dim, start, length), self.errors)
 
 
-def _errors_of_floats(loader: Loader) -> Tensor:
+def float_errors(numbers: Tensor) -> Tensor:
     """Half-precision numbers and smaller: the error of rounding to the nearest one is uniform over their spacing."""
-    numbers = loader()
     bits, least = _SMALL[numbers.dtype]
     exponents = torch.frexp(numbers.double()).exponent - 1
     exponents = torch.where(numbers == 0, least, exponents.clamp(min=least))
     return torch.ldexp(torch.full(numbers.shape, 1 / sqrt(12), dtype=torch.float64), exponents - bits)
+
+
+def _errors_of_floats(loader: Loader) -> Tensor:
+    return float_errors(loader())
 
 
 @rounding_of.register
@@ -111,6 +114,13 @@ def _of_renamed(loader: Renamed) -> Loader | None:
 def _of_borrowed(loader: Borrowed) -> Loader | None:
     inner = rounding_of(loader.lent)
     return None if inner is None else Borrowed(inner)
+
+
+@rounding_of.register
+def _of_combined(loader: Combined) -> Loader | None:
+    # a function that knows how finely the numbers were stored that it computes has a method for them
+    errors = getattr(loader.function, "errors", None)
+    return None if errors is None else errors(loader)
 
 
 @rounding_of.register

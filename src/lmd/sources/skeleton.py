@@ -8,7 +8,15 @@ from torch import nn
 
 from lmd.sources.reading import Reading
 
-__all__ = ["AdapterSkeleton", "TransposedLinear", "is_stored_transposed", "mark_complex", "place", "skeleton_of"]
+__all__ = [
+    "AdapterSkeleton",
+    "StackedLinear",
+    "TransposedLinear",
+    "is_stored_transposed",
+    "mark_complex",
+    "place",
+    "skeleton_of",
+]
 
 
 class TransposedLinear(nn.Module):
@@ -23,6 +31,22 @@ class TransposedLinear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x W + b``."""
         return x @ self.weight + self.bias
+
+
+class StackedLinear(nn.Module):
+    """Several linear maps in one tensor ``(count, out, in)``, or ``(count, in, out)``, for several inputs at once."""
+
+    def __init__(
+        self, shape: tuple[int, ...], *, transposed: bool, device: str | None = None, dtype: Any = None
+    ) -> None:
+        """Allocate the weight."""
+        super().__init__()
+        self.transposed = transposed
+        self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``x_i W_i^T`` of each ``x_i`` along the first axis."""
+        return x @ (self.weight if self.transposed else self.weight.mT)
 
 
 class AdapterSkeleton(nn.Module):

@@ -3,10 +3,12 @@ import importlib.util
 import gguf
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lmd.layers.walk import walk
 from lmd.pipeline.decompose import decompose
 from lmd.sources.gguf.architectures.families import FAMILIES
+from lmd.sources.gguf.gguf_file import read
 from lmd.sources.inspection import inspect_model
 from lmd.sources.open_network import open_network
 from tests.shared_models import shared_model
@@ -170,8 +172,26 @@ def test_a_real_model_is_rounded_as_its_floor_says(stories):
         if row.get("floor_spectral_norm") is None or row["view_of"] is not None:
             continue
         W, V = ours[row["name"]].load().double(), theirs[row["name"]].load().double()
-        if row["kind"] in ("query", "key"):
-            # whoever made this file left the rows in the order of Hugging Face
-            V = rotated(V, 8 if row["kind"] == "query" else 4)
         made = torch.linalg.matrix_norm(W - V, 2).item()
         assert 0.8 < made / row["floor_spectral_norm"] < 1.1, row["name"]
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_the_file_that_it_was_made_from_tells_whether_rows_were_sorted(left, tmp_path):
+    W = torch.randn(16, 32, generator=torch.Generator().manual_seed(0))
+    name = "model.layers.0.self_attn.q_proj.weight"
+    save_file({name: W}, tmp_path / "model.safetensors")
+    tensors = {"token_embd.weight": torch.ones(8, 32), "blk.0.attn_q.weight": W if left else rotated(W, 2)}
+    path = write(tmp_path / "m.gguf", "llama", {"attention.head_count": 2}, tensors)
+    archive = read(str(path))
+    assert torch.equal(archive.loaders[name](), W)
+    assert ("left as stored" in archive.facts) is left
+    assert ("sorted back" in archive.facts) is not left
+
+
+def test_without_that_file_rows_are_sorted_back_as_the_format_says(tmp_path):
+    W = torch.randn(16, 32, generator=torch.Generator().manual_seed(0))
+    tensors = {"token_embd.weight": torch.ones(8, 32), "blk.0.attn_q.weight": rotated(W, 2)}
+    (tmp_path / "model.safetensors").write_text("no such file")
+    archive = read(str(write(tmp_path / "m.gguf", "llama", {"attention.head_count": 2}, tensors)))
+    assert torch.equal(archive.loaders["model.layers.0.self_attn.q_proj.weight"](), W)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["NETWORKS"]
+__all__ = ["NETWORKS", "Crossed", "OfTorch", "Turned"]
 
 
 class Attention(nn.Module):
@@ -166,3 +166,34 @@ NETWORKS = {
     "rnn": (lambda: Reader(nn.RNN, nonlinearity="relu"), _WORDS),
 }
 """Name to how it is made, and the shape of its input or the input itself."""
+
+
+class Crossed(nn.Module):
+    """Torch's own attention layer on queries, keys and values of their own."""
+
+    def __init__(self, **options) -> None:
+        super().__init__()
+        self.a = nn.MultiheadAttention(8, 2, batch_first=True, **options)
+        nn.init.normal_(self.a.in_proj_bias)
+        nn.init.normal_(self.a.out_proj.bias)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return self.a(q, k, v)[0]
+
+
+class Turned(nn.Module):
+    """Rotary positions, and two keys for four queries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q_proj, self.k_proj = nn.Linear(8, 8, bias=False), nn.Linear(8, 4, bias=False)
+        self.v_proj, self.o_proj = nn.Linear(8, 4, bias=False), nn.Linear(8, 8, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, steps, width = x.shape
+        q, k, v = (p(x).view(batch, steps, -1, 2).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj))
+        angles = torch.arange(steps)[:, None] * torch.ones(1, 2)
+        q, k = (t * angles.cos() + torch.cat([-t[..., 1:], t[..., :1]], -1) * angles.sin() for t in (q, k))
+        k, v = (t[:, :, None].expand(batch, 2, 2, steps, 2).reshape(batch, 4, steps, 2) for t in (k, v))
+        made = torch.softmax(q @ k.transpose(-1, -2), dim=-1) @ v
+        return self.o_proj(made.transpose(1, 2).reshape(batch, steps, width))

@@ -17,6 +17,7 @@ from lmd.sources.onnx.onnx_file import read, read_header
 from lmd.sources.open_network import open_network
 from lmd.sources.runnable import runnable
 from tests.onnx_files import save
+from tests.sources.onnx.test_networks import largest_difference
 
 W = numpy.random.default_rng(0).normal(size=(6, 4)).astype("float32")
 
@@ -97,6 +98,34 @@ def test_a_missing_file_is_named(tmp_path):
         read_header(outside(tmp_path, "w.bin"))
 
 
+@pytest.mark.parametrize(
+    ("location", "words"), [("w", "no regular file"), ("pipe", "no regular"), ("model.onnx", "itself")]
+)
+def test_what_is_no_file_of_its_own_is_named(location, words, tmp_path):
+    (tmp_path / "w").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnreadableModelError, match=words):
+        read_header(outside(tmp_path, location))
+
+
+def test_a_model_and_its_numbers_may_both_be_links_into_one_folder(tmp_path):
+    for folder in ("blobs", "snapshot"):
+        (tmp_path / folder).mkdir()
+    os.rename(outside(tmp_path / "blobs", "w.bin"), tmp_path / "blobs" / "model")
+    (tmp_path / "blobs" / "numbers").write_bytes(W.tobytes())
+    (tmp_path / "snapshot" / "model.onnx").symlink_to("../blobs/model")
+    (tmp_path / "snapshot" / "w.bin").symlink_to("../blobs/numbers")
+    assert torch.equal(read(str(tmp_path / "snapshot" / "model.onnx")).loaders["W.weight"](), torch.tensor(W).T)
+
+
+def test_inputs_of_other_shapes_are_told_apart_from_those_declared(tmp_path):
+    module = runnable(matmul(tmp_path))
+    with pytest.raises(ValueError, match=r"input 'x' came as 2x5, the file declares \?x6"):
+        module(torch.rand(2, 5))
+    with pytest.raises(ValueError, match="the graph takes 1: x"):
+        module(z=torch.rand(2, 6))
+
+
 def test_a_shape_that_its_numbers_do_not_fill_is_refused(tmp_path):
     model = onnx.load(matmul(tmp_path))
     model.graph.initializer[0].dims[0] = 1 << 40
@@ -139,6 +168,36 @@ def test_bodies_of_loops_keep_their_weights(tmp_path):
     atlas = decompose(save([node], {"count": numpy.array(3)}, tmp_path), vectors=0)
     assert [row["name"] for row in atlas.rows()] == ["inner"]
     assert atlas.coverage.accounted == 1.0
+    (row,) = walk(open_network(tmp_path / "model.onnx")).layers
+    assert torch.equal(row.load(), torch.tensor(W[:4]).T)
+    x, A = torch.rand(2, 4), torch.tensor(W[:4])
+    assert torch.allclose(runnable(tmp_path / "model.onnx")(x), x @ A @ A @ A, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"scan_input_directions": [1], "scan_output_axes": [1], "scan_input_axes": [1]}],
+    ids=["along", "back"],
+)
+def test_a_scan_is_run_as_onnxruntime_does(settings, tmp_path):
+    body = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["s", "inner"], ["m"], "step"),
+            helper.make_node("Add", ["m", "part"], ["t"]),
+            helper.make_node("Tanh", ["t"], ["out"]),
+        ],
+        "body",
+        [helper.make_tensor_value_info(name, 1, [2, 4]) for name in ("s", "part")],
+        [helper.make_tensor_value_info(name, 1, [2, 4]) for name in ("t", "out")],
+        [numpy_helper.from_array(W[:4], "inner")],
+    )
+    node = helper.make_node("Scan", ["start", "x"], ["last", "y"], "scan", body=body, num_scan_inputs=1, **settings)
+    shape = [5, 2, 4] if not settings else [2, 5, 4]
+    start = {"start": numpy.ones((2, 4), "float32")}
+    path = save([node], start, tmp_path, inputs={"x": shape}, outputs=["last", "y"])
+    assert largest_difference(path, (torch.randn(*shape),)) < 1e-5
+    rows = {row.name: row for row in walk(open_network(path)).layers}
+    assert torch.equal(rows["inner"].load(), torch.tensor(W[:4]).T)
 
 
 def test_a_branch_that_the_input_chooses_is_run(tmp_path):

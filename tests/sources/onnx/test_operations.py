@@ -82,7 +82,7 @@ def _check(made, wanted) -> None:
         numpy.testing.assert_allclose(mine.numpy(), theirs, rtol=close, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(n for n in _KNOWN if "@" not in n and "." not in n and n != "If"))
+@pytest.mark.parametrize("name", sorted(n for n in _KNOWN if "@" not in n and "." not in n and n not in ("If", "Loop")))
 def test_every_setting_of_the_standard_is_taken(name):
     function = inspect.signature(operations.operation_named(f"onnx.{name}"))
     if not onnx.defs.has(name) or any(p.kind is p.VAR_KEYWORD for p in function.parameters.values()):

@@ -22,7 +22,7 @@ from lmd.sources.network import Network
 
 __all__ = ["attention_by_structure", "multihead_attention"]
 
-_UNKNOWN = "the number of heads is not known"
+_UNKNOWN = "the number of heads is not known; --kind GLOB=heads:N gives it"
 _GLOBAL = "of the tokens that see all others"
 
 

@@ -25,7 +25,7 @@ from lmd.sources.network import Network
 
 __all__ = ["Choice", "Judgement"]
 
-_UNKNOWN = "the number of heads is not known"
+_UNKNOWN = "the number of heads is not known; --kind GLOB=heads:N gives it"
 _UNTRIED = "how its heads lie is told by names and sizes only: the module is large or asks for more than tokens"
 _BY_CONVENTION = "how its heads lie in a weight of several projections is told by convention only"
 _REFUTED = "no query_key and no value_output: a trial of the module refutes every way in which its heads could lie"

@@ -66,8 +66,10 @@ def left_out(found: Found, path: str, network: Network) -> str:
     if network.readings:
         # a tree built from a file has modules for those of its tensors only that make one
         prefix = "".join(f"{part}." for part in (path, inside) if part)
-        own = (name.removeprefix(prefix) for name in network.loaders if name.startswith(prefix))
+        numbers = {record.name for record in network.records if record.role == "buffer"}
+        own = (n.removeprefix(prefix) for n in network.loaders if n.startswith(prefix) and n not in numbers)
         names += [name for name in own if "." not in name and name not in names]
+    names += [text for text in [vars(owner).get("between_products")] if isinstance(text, str)]
     if "logit_scale" in names:
         # as in the second Swin Transformer
         return f"{', '.join(names)} of the layer left out, and the lengths by which it divides each query and key"

@@ -1,6 +1,6 @@
 """GGUF files, one or several to a model: quantised language models, and what other tools store in the format."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,8 +46,13 @@ def read(path: str) -> Archive:
         UnreadableModelError: a file is damaged, missing or without tensors.
     """
     from lmd.sources.gguf.architectures.changes import changed
+    from lmd.sources.gguf.unsorted import kept_as_stored
 
     archive, tensors = _archive(path)
+    kept = kept_as_stored(path, [(one, _stored(one.stored)) for one in tensors if _may_be_unsorted(one)])
+    if kept:
+        tensors = tuple(_unsorted(one) for one in tensors)
+        archive = replace(archive, facts={**_told(archive.facts), **_row_orders(tensors)})
     loaders = {one.name: changed(one, _stored(one.stored)) for one in tensors if not _unreadable(one.stored)}
     return replace(archive, loaders=loaders)
 
@@ -67,10 +72,29 @@ def _archive(path: str) -> tuple[Archive, tuple[Named, ...]]:
     config = config_of(family, shelf, tensors) if renamed else {}
     # converters write tensors in the order they find them in sorted files
     records = tuple(sorted((_record(one) for one in tensors), key=lambda record: depth_key(record.name)))
-    facts = _facts(heads, shelf, config)
-    if sorted_back := [one.name for one in tensors if one.order is not None and one.order.word == "rotated"]:
-        facts = {**facts, "sorted back": sorted_back, "order of query and key rows": _ORDER}
+    facts = {**_facts(heads, shelf, config), **_row_orders(tensors)}
     return Archive(records, facts=facts, files=tuple(head.path for head in heads)), tensors
+
+
+def _may_be_unsorted(one: Named) -> bool:
+    return one.order is not None and one.order.word == "rotated" and not _unreadable(one.stored)
+
+
+def _unsorted(one: Named) -> Named:
+    return replace(one, order=replace(one.order, word="stored")) if one.order and one.order.word == "rotated" else one
+
+
+def _told(facts: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in facts.items() if key not in dict(_ORDERS.values())}
+
+
+def _row_orders(tensors: Collection[Named]) -> dict[str, object]:
+    """What was done about the rows of queries and keys."""
+    facts: dict[str, object] = {}
+    for word, (fact, order) in _ORDERS.items():
+        if names := [one.name for one in tensors if one.order is not None and one.order.word == word]:
+            facts |= {fact: names, "order of query and key rows": order}
+    return facts
 
 
 def _record(one: Named) -> TensorRecord:
@@ -113,10 +137,16 @@ def _stored(tensor: StoredTensor) -> "Loader":
     )
 
 
-_ORDER = (
+_SORTED_BACK = (
     "that of Hugging Face: for architectures whose rows llama.cpp's converter sorts, they were sorted back; if the "
     "tool that made the file did not sort them, rows are now in another order within each head, which no file tells"
 )
+_AS_STORED = (
+    "as in the file, although llama.cpp's converter sorts them: the model.safetensors beside it has the same numbers "
+    "in the order that they are stored in"
+)
+_ORDERS = {"rotated": ("sorted back", _SORTED_BACK), "stored": ("left as stored", _AS_STORED)}
+"""What is said of rows, by the word of their order."""
 
 
 def _facts(heads: tuple[Header, ...], shelf: Shelf, config: Mapping[str, Any]) -> Mapping[str, Any]:

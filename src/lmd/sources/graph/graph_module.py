@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lmd.sources.faults import FOREIGN_FAULTS
 from lmd.sources.graph.operations import known, operation_named
 from lmd.sources.graph.step import Graph, Step
 from lmd.sources.skeleton import place
@@ -90,11 +91,21 @@ class GraphModule(nn.Module):
         """Run the steps on the inputs, given in order or by name.
 
         Raises:
-            ValueError: an operation is not known, or the inputs are others.
+            ValueError: an operation is not known, or the inputs are others, or of other shapes than it runs on.
         """
         if self.unknown:
             raise ValueError(f"the graph cannot be run: {'; '.join(self.unknown)}.")
-        values: dict[str, Any] = self._constants(given) | self._inputs(given, named)
+        inputs = self._inputs(given, named)
+        try:
+            return self._run(inputs)
+        except FOREIGN_FAULTS as fault:
+            misfits = [text for name, value in inputs.items() if (text := self._misfit(name, value))]
+            if not misfits:
+                raise
+            raise ValueError(f"{'; '.join(misfits)}; give that. The graph failed: {fault}") from fault
+
+    def _run(self, inputs: dict[str, Any]) -> Any:
+        values: dict[str, Any] = self._constants(tuple(inputs.values())) | inputs
         values.update((name, self._numbers(held)) for name, held in self.held.items())
         for step in self.graph.steps:
             made = self._made(step, [values[name] if name else None for name in step.inputs])
@@ -112,6 +123,17 @@ class GraphModule(nn.Module):
             words = f"{len(given) + len(named)} inputs came" + (f", {strange[0]!r} among them" if strange else "")
             raise ValueError(f"{words}; the graph takes {len(inputs)}: {', '.join(inputs)}.")
         return {**dict(zip(inputs, given, strict=False)), **named}
+
+    def _misfit(self, name: str, value: Any) -> str:
+        """In words, how an input differs from what the file declares beside the number of examples; '' if not."""
+        declared = self.graph.shapes.get(name)
+        if declared is None or not isinstance(value, Tensor):
+            return ""
+        pairs = zip(value.shape[1:], declared[1:], strict=False)
+        if value.ndim == len(declared) and all(known in (None, n) for n, known in pairs):
+            return ""
+        words = "x".join("?" if n is None else str(n) for n in declared)
+        return f"input {name!r} came as {'x'.join(map(str, value.shape))}, the file declares {words}"
 
     def _constants(self, given: tuple[Any, ...]) -> dict[str, Any]:
         """The constants, real numbers on the device of the inputs; whole ones steer operations from the CPU."""

@@ -40,6 +40,7 @@ class Graph:
         inputs: names of the values that a call gives, in order.
         outputs: names of the values that a call returns: one alone, or a tuple.
         constants: values that are always the same, such as shapes, by name; they are no weights.
+        shapes: of inputs as the file declares them, by name; None for a length that it leaves open.
         unknown: why the graph cannot be called, beside operations that are not known: a sentence each.
     """
 
@@ -48,3 +49,4 @@ class Graph:
     outputs: tuple[str, ...]
     constants: Mapping[str, "Tensor"] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+    shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """A plan as modules on the meta device, and a loader for each of their parameters and buffers."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lmd.sources.derived_loaders import Transposed
 from lmd.sources.graph.graph_module import GraphModule
-from lmd.sources.graph.operations import operation_named
-from lmd.sources.graph.step import Graph
+from lmd.sources.graph.step import Graph, Step
 from lmd.sources.loaders import Combined, FileTensor, Held, Loader
+from lmd.sources.onnx.evaluation import Evaluation, Rearranged
 from lmd.sources.onnx.file.model import Constant, GraphProto
 from lmd.sources.onnx.layer_modules import module_of
 from lmd.sources.onnx.operations import registered
@@ -48,28 +48,6 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Evaluation:
-    """What a weight is computed with: a function of the tensors of the file that it is made of."""
-
-    expression: Expression
-    names: tuple[str, ...]
-
-    def __call__(self, *parts: Tensor) -> Tensor:
-        """Compute it."""
-        known = dict(zip(self.names, parts, strict=True))
-        with torch.no_grad():
-            return self._value(self.expression, known)
-
-    def _value(self, one: Expression | None, known: Mapping[str, Tensor]) -> Any:
-        if one is None:
-            return None
-        if isinstance(one, Leaf):
-            return known[one.constant.name]
-        taken = [self._value(part, known) for part in one.inputs]
-        return operation_named(one.operation)(*taken, **one.attributes)
-
-
 def _loader(expression: Expression, by_leaf: Mapping[str, Loader]) -> Loader:
     """The loader of what a weight is; slices of a stored or a turned matrix are read alone."""
     if isinstance(expression, Leaf):
@@ -83,7 +61,7 @@ def _loader(expression: Expression, by_leaf: Mapping[str, Loader]) -> Loader:
     ):
         return Transposed(by_leaf[first.constant.name])
     names = tuple(constant.name for constant in leaves(expression))
-    return Combined(_Evaluation(expression, names), tuple(by_leaf[name] for name in names), expression.shape)
+    return Combined(Evaluation(expression, names), tuple(by_leaf[name] for name in names), expression.shape)
 
 
 def _gates(stored: Tensor, *, mode: str, side: int, half: int | None = None) -> Tensor:
@@ -100,10 +78,10 @@ def _recurrent_loaders(layer: Layer, loaders: Mapping[str, Loader]) -> dict[str,
     mode, roles = str(layer.found.settings["mode"]), layer.found.roles
     for side, suffix in enumerate(("", "_reverse")[: roles["W"].shape[0]]):
         for role, name in (("W", "weight_ih"), ("R", "weight_hh")):
-            function = partial(_gates, mode=mode, side=side)
+            function = Rearranged(partial(_gates, mode=mode, side=side))
             found[f"{name}_l0{suffix}"] = Combined(function, (loaders[role],), roles[role].shape[1:])
         for half, name in enumerate(("bias_ih", "bias_hh") if "B" in roles else ()):
-            function = partial(_gates, mode=mode, side=side, half=half)
+            function = Rearranged(partial(_gates, mode=mode, side=side, half=half))
             found[f"{name}_l0{suffix}"] = Combined(function, (loaders["B"],), (roles["B"].shape[1] // 2,))
     return found
 
@@ -125,15 +103,18 @@ def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
         if isinstance(module, nn.MultiheadAttention):
             own = module.named_parameters(recurse=False)
             held.update((f"{path}.{name}", (f"{path}.{name}", parameter)) for name, parameter in own)
-    steps = tuple(replace(step, attributes=dict(_plain(step.attributes))) for step in plan.steps)
-    unknown = (*unknown, *(word for step in steps if step.operation == "onnx.If" for word in unknown_inside(step)))
-    # versions of the standard disagree about where the cap stands
+    steps = tuple(map(_settled, plan.steps))
+    unknown = (*unknown, *(word for step in steps for word in unknown_inside(step)))
+    # versions of the standard disagree about whether the cap stands before the mask
     unknown += tuple(
         f"softcap of node {step.name!r} is not known"
         for step in steps
-        if step.operation == "onnx.Attention" and step.attributes.get("softcap")
+        if step.operation == "onnx.Attention" and step.attributes.get("softcap") and _masks(step)
     )
-    module = GraphModule(Graph(steps, plan.inputs, plan.outputs, inline, unknown), layers, held)
+    shapes = {name: shape for name, shape in plan.inputs.items() if shape is not None}
+    module = GraphModule(Graph(steps, tuple(plan.inputs), plan.outputs, inline, unknown, shapes), layers, held)
+    for path, told in plan.heads.items():
+        _tell_heads(module, path, told)
     for value, name in module.held.items():
         path, _, last = name.rpartition(".")
         known = f"{module.names.get(path, path)}.{last}".lstrip(".")
@@ -141,6 +122,19 @@ def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
         if known not in loaders:
             loaders[known] = by_leaf[_constant_of(value, plan)]
     return module, loaders
+
+
+def _masks(step: Step) -> bool:
+    return bool(step.attributes.get("is_causal")) or any(step.inputs[3:4])
+
+
+def _tell_heads(root: GraphModule, path: str, told: Mapping[str, object]) -> None:
+    """Tell a module that holds projections alone of its heads what attention layers of libraries say."""
+    owner: nn.Module | None = root
+    for part in filter(None, path.split(".")):
+        owner = owner._modules.get(part) if owner is not None else None
+    if owner is root or type(owner) is nn.Module:
+        vars(owner).update(told)
 
 
 def _constant_of(value: str, plan: Plan) -> str:
@@ -171,6 +165,16 @@ def _values(
         else:
             held[value] = (naming.names[constant.name], empty)
     return inline, held, tuple(unknown)
+
+
+def _settled(step: Step) -> Step:
+    """The step, and those inside it, with settings that operations take."""
+    settings = dict(_plain(step.attributes))
+    for name in ("then", "otherwise", "body"):
+        if name in settings and step.operation.partition("@")[0] in ("onnx.If", "onnx.Loop", "onnx.Scan"):
+            inner, outputs = settings[name]
+            settings[name] = (tuple(map(_settled, inner)), outputs)
+    return replace(step, attributes=settings)
 
 
 def _plain(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from torch import nn
 from lmd.sources.onnx import modules
 from lmd.sources.onnx.plan.expressions import Expression
 from lmd.sources.onnx.plan.plan import Layer
+from lmd.sources.skeleton import StackedLinear
 
 __all__ = ["module_of"]
 
@@ -33,6 +34,10 @@ class _Asked:
 
 def _dense(asked: _Asked) -> nn.Module:
     return nn.Linear(asked.weight.shape[1], asked.weight.shape[0], bias=asked.bias, **asked.options)
+
+
+def _stack(asked: _Asked) -> nn.Module:
+    return StackedLinear(asked.weight.shape, transposed=asked.settings["turned"], **asked.options)
 
 
 def _conv(asked: _Asked) -> nn.Module:
@@ -105,6 +110,7 @@ def _attention(asked: _Asked) -> nn.Module:
 
 _BUILDERS: dict[str, Callable[[_Asked], nn.Module]] = {
     "dense": _dense,
+    "stack": _stack,
     "conv": _conv,
     "conv_transposed": _conv_transposed,
     "embedding": _embedding,

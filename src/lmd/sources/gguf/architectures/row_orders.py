@@ -13,9 +13,9 @@ class RowOrder:
     Attributes:
         word: ``rotated``: the two halves of each head's rows alternate in the file; ``heads``: queries, keys and values
             one after the other in the file, head by head in the architecture; ``groups``: the same, each group of
-            queries followed by its key and its value.
+            queries followed by its key and its value; ``stored``: as in the file, where another might be expected.
         rows: how many there are.
-        heads: of the queries; of a ``rotated`` projection its own.
+        heads: of the queries; of a ``rotated`` or ``stored`` projection its own.
         groups: keys and values, for ``groups``.
     """
 
@@ -29,7 +29,7 @@ class RowOrder:
         """Whether the heads divide the rows."""
         if self.heads < 1 or self.groups < 1:
             return False
-        if self.word == "rotated":
+        if self.word in ("rotated", "stored"):
             return self.rows % (2 * self.heads) == 0
         if self.word == "heads":
             return self.rows % (3 * self.heads) == 0
@@ -45,6 +45,8 @@ class RowOrder:
         >>> [RowOrder("groups", 6, 2, 1).places(row) for row in range(4)]
         [0, 1, 2, 3]
         """
+        if self.word == "stored":
+            return wanted
         return {"rotated": self._rotated, "heads": self._by_heads, "groups": self._by_groups}[self.word](wanted)
 
     def _rotated(self, row: Any) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from lmd.sources.errors import UnreadableModelError
-from lmd.sources.onnx.file.model import Constant, GraphProto, Node
+from lmd.sources.onnx.file.model import CHANGED, Constant, GraphProto, Node
 
 __all__ = ["Function", "inlined"]
 
@@ -45,17 +45,24 @@ class Function:
 def inlined(graph: GraphProto, functions: Mapping[tuple[str, str], Function], opsets: Mapping[str, int]) -> GraphProto:
     """The graph with the nodes of functions in the places of the nodes that call them.
 
-    A function written for another version of the standard is left alone: its caller is then an unknown operation.
+    A function is left alone whose operations mean something else in the version of the standard that it was written
+    for: its caller is then an unknown operation.
 
     Raises:
         UnreadableModelError: functions call each other without end.
     """
-    usable = {key: found for key, found in functions.items() if found.opsets.get("", 0) in (0, opsets.get("", 0))}
+    usable = {key: found for key, found in functions.items() if _means_the_same(found, opsets.get("", 0))}
     if not usable:
         return graph
     constants: dict[str, Constant] = dict(graph.constants)
     nodes = list(_expanded(graph.nodes, usable, constants, 0))
     return replace(graph, nodes=tuple(nodes), constants=constants)
+
+
+def _means_the_same(function: Function, version: int) -> bool:
+    own = function.opsets.get("", 0) or version
+    limits = [CHANGED[node.op] for node in function.body.nodes if node.op in CHANGED and not node.domain]
+    return all((own < limit) == (version < limit) for limit in limits)
 
 
 def _expanded(

@@ -5,7 +5,18 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-__all__ = ["Constant", "GraphProto", "Model", "Node", "Place", "Value"]
+__all__ = ["CHANGED", "Constant", "GraphProto", "Model", "Node", "Place", "Value"]
+
+CHANGED = {
+    "Softmax": 13,
+    "LogSoftmax": 13,
+    "Hardmax": 13,
+    "Resize": 11,
+    "GroupNormalization": 21,
+    "Dropout": 0,
+    "Scan": 9,
+}
+"""Operations that meant something else before a version of the standard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,7 @@ class Node:
         inputs: names of values; '' for one left out.
         outputs: names of values; '' for one that nobody takes.
         attributes: numbers, texts, lists of them, ``Constant`` and ``GraphProto``.
+        scope: path of the module it was exported from, where the exporter noted it.
     """
 
     name: str
@@ -75,6 +87,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    scope: str = ""
 
     @property
     def called(self) -> str:

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ import numpy
 
 from lmd.sources.errors import UnreadableModelError
 from lmd.sources.file_head import looks_like
+from lmd.sources.onnx.file.classical import with_tensors
 from lmd.sources.onnx.file.functions import Function, inlined
 from lmd.sources.onnx.file.model import Constant, GraphProto, Model, Node, Value
 from lmd.sources.onnx.file.tensors import DTYPES, TensorReader, of_numbers
@@ -26,7 +28,8 @@ _DEEPEST = 16
 _IR, _PRODUCER, _PRODUCER_VERSION, _GRAPH, _OPSETS, _METADATA, _FUNCTIONS = 1, 2, 3, 7, 8, 14, 25
 _DOMAIN, _VERSION = 1, 2
 _NODES, _INITIALISERS, _INPUTS, _OUTPUTS, _VALUES, _SPARSE = 1, 5, 11, 12, 13, 15
-_TAKES, _MAKES, _NAME, _OP, _ATTRIBUTES, _NODE_DOMAIN = 1, 2, 3, 4, 5, 7
+_TAKES, _MAKES, _NAME, _OP, _ATTRIBUTES, _NODE_DOMAIN, _NOTES = 1, 2, 3, 4, 5, 7, 9
+_KEY, _VALUE = 1, 2
 _NUMBER, _INTEGER, _TEXT, _TENSOR, _SUBGRAPH, _NUMBERS, _INTEGERS, _TEXTS, _TENSORS, _SUBGRAPHS = range(2, 12)
 _KIND, _REFERENCE, _SPARSE_TENSOR = 20, 21, 22
 _SPARSE_VALUES, _SPARSE_DIMS = 1, 3
@@ -56,7 +59,7 @@ def read_model(path: str) -> Model:
     opsets = _opsets(message, _OPSETS)
     functions = dict(reader.function(found) for found in message.messages(_FUNCTIONS))
     graph = reader.graph(message.message(_GRAPH), 0)
-    graph = inlined(graph, functions, opsets)
+    graph = with_tensors(inlined(graph, functions, opsets))
     return Model(graph, opsets, _facts(message, opsets, graph), (path, *reader.tensors.files))
 
 
@@ -165,6 +168,7 @@ class _Reader:
             tuple(message.texts(_TAKES)),
             tuple(message.texts(_MAKES)),
             dict(self._attribute(found, depth) for found in message.messages(_ATTRIBUTES)),
+            next((scope for entry in message.messages(_NOTES) if (scope := _scope_in(entry))), ""),
         )
 
     def _attribute(self, message: Message, depth: int) -> tuple[str, Any]:
@@ -220,3 +224,14 @@ class _Reader:
         defaults = dict(self._attribute(entry, 0) for entry in message.messages(11))
         function = Function(tuple(message.texts(4)), tuple(message.texts(5)), defaults, found, _opsets(message, 9))
         return ("" if domain in STANDARD else domain, message.text(1)), function
+
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where torch's exporter notes the modules around a node, outermost first and its own name last."""
+
+
+def _scope_in(entry: Message) -> str:
+    if entry.text(_KEY) != _SCOPES:
+        return ""
+    names = re.findall(r"'([^']*)'", entry.text(_VALUE))
+    return names[-2] if len(names) > 1 else ""

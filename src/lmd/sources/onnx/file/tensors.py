@@ -165,12 +165,17 @@ class TensorReader:
         """The file that numbers lie in, inside the folder of the model, and what is told of the place."""
         told = {entry.text(_KEY): entry.text(_VALUE) for entry in message.messages(_EXTERNAL)}
         location = told.get("location", "")
-        folder = os.path.dirname(self.path)
-        path = os.path.join(folder, location)
-        if not location or _leaves(location) or not _is_below(path, folder):
+        path = os.path.join(os.path.dirname(self.path), location)
+        if not location or _leaves(location) or not self._is_beside(path):
             raise UnsafeModelError(
                 f"{self.path}: the numbers of tensor {name!r} are declared in {location!r}, outside the folder of the "
                 f"model; only files inside it are read. Export the model again if you trust it."
+            )
+        if os.path.exists(path) and (not os.path.isfile(path) or os.path.samefile(path, self.path)):
+            what = "the model itself" if os.path.isfile(path) else "no regular file"
+            raise UnreadableModelError(
+                f"{self.path}: the numbers of tensor {name!r} are declared in {location!r}, which is {what}; they have "
+                f"to be in a file of their own beside it. Fetch or export both again."
             )
         if not os.path.isfile(path):
             raise UnreadableModelError(
@@ -180,6 +185,12 @@ class TensorReader:
         if path not in self.files:
             self.files.append(path)
         return path, told
+
+    def _is_beside(self, path: str) -> bool:
+        """Whether a file lies in the folder of the model, or in that of the file which the model is a link to."""
+        return _is_below(path, os.path.dirname(self.path)) or _is_below(
+            path, os.path.dirname(os.path.realpath(self.path))
+        )
 
 
 def _leaves(location: str) -> bool:

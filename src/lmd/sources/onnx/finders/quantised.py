@@ -39,19 +39,17 @@ def _real(node: Node, view: View, axis: int) -> Expression | None:
 
 
 def _scale_behind(node: Node, view: View) -> Expression | None:
-    """The constant scale that dynamic quantisation multiplies with that of the input."""
-    cast = view.follower(node, "Cast") or node
-    product = view.follower(cast, "Mul")
-    if product is None:
-        return None
-    other = next((value for value in product.inputs if value not in cast.outputs), "")
-    maker = next((n for n in view.nodes if other in n.outputs), None)
-    if other in view.constants:
-        return view.constants[other]
-    if maker is None or maker.op != "Mul":
-        return None
-    found = (view.constants.get(value) for value in maker.inputs)
-    return next((scale for scale in found if scale is not None and scale.dtype.startswith("float")), None)
+    """The constant scale that the product is multiplied with, alone or with that of the input, at once or in turn."""
+    made = view.follower(node, "Cast") or node
+    while (product := view.follower(made, "Mul")) is not None:
+        other = next((value for value in product.inputs if value not in made.outputs), "")
+        maker = next((n for n in view.nodes if other in n.outputs and n.op == "Mul"), None)
+        for value in (other, *(maker.inputs if maker is not None else ())):
+            scale = view.constants.get(value)
+            if scale is not None and scale.dtype.startswith("float"):
+                return scale
+        made = product
+    return None
 
 
 def qlinear_conv(node: Node, view: View) -> Found | None:

@@ -47,6 +47,12 @@ def flat(x: Tensor) -> Tensor:
     return x.reshape(-1)
 
 
+@operation("onnx.LaidOut")
+def laid_out(x: Tensor, *, shape: Sequence[int]) -> Tensor:
+    """In another shape."""
+    return x.reshape(*shape)
+
+
 @operation("onnx.Transpose")
 def transpose(x: Tensor, *, perm: Sequence[int] | None = None) -> Tensor:
     """Axes in another order, the opposite one where none is given."""

@@ -95,9 +95,35 @@ def numbers(expression: Expression | None) -> numpy.ndarray | None:
 
 
 def integers(expression: Expression | None) -> list[int] | None:
-    """The numbers of a small tensor of whole numbers, flat; None for anything else."""
-    found = numbers(expression)
+    """The numbers of a small tensor of whole numbers, flat, computed ones too; None for anything else."""
+    found = _folded(expression)
     return [int(n) for n in found.reshape(-1)] if found is not None and found.dtype.kind in "iu" else None
+
+
+def _folded(expression: Expression | None) -> numpy.ndarray | None:
+    """The numbers of a shape that is computed of constants."""
+    if not isinstance(expression, Applied):
+        return numbers(expression)
+    rule = _FOLDS.get(expression.operation)
+    if rule is None or prod(expression.shape) > _LONGEST_SHAPE:
+        return None
+    taken = [_folded(part) for part in expression.inputs]
+    if any(part is None or part.dtype.kind not in "iu" for part in taken):
+        return None
+    return numpy.asarray(rule(taken)).reshape(expression.shape)
+
+
+_LONGEST_SHAPE = 16
+_FOLDS: dict[str, Callable[[list[Any]], Any]] = {
+    "onnx.Add": lambda taken: taken[0] + taken[1],
+    "onnx.Sub": lambda taken: taken[0] - taken[1],
+    "onnx.Mul": lambda taken: taken[0] * taken[1],
+    "onnx.Concat": lambda taken: numpy.concatenate([part.reshape(-1) for part in taken]),
+    **dict.fromkeys(
+        ["onnx.Identity", "onnx.Cast", "onnx.Unsqueeze", "onnx.Squeeze", "onnx.Reshape"], lambda taken: taken[0]
+    ),
+}
+"""How whole numbers are computed of which shapes are made."""
 
 
 def applied(node: Node, operation: str, inputs: Inputs) -> Applied | None:
@@ -223,6 +249,19 @@ def _slice(inputs: Inputs, attributes: Mapping[str, Any]) -> Shape | None:
     return tuple(found)
 
 
+def _matmul(inputs: Inputs, attributes: Mapping[str, Any]) -> Shape | None:
+    """As in a spectral norm, whose sigma is made of the weight and two vectors."""
+    left, right = (part.shape for part in inputs if part is not None)
+    if not 0 < len(left) <= 2 or not 0 < len(right) <= 2 or left[-1] != right[0]:
+        return None
+    return (*left[:-1], *right[1:])
+
+
+def _expand(inputs: Inputs, attributes: Mapping[str, Any]) -> Shape | None:
+    shape, wanted = _same(inputs, attributes) or (), integers(inputs[1] if len(inputs) > 1 else None)
+    return None if wanted is None else tuple(numpy.broadcast_shapes(shape, tuple(wanted)))
+
+
 Rule = Callable[[Inputs, Mapping[str, Any]], Shape | None]
 _EACH = "Identity Cast Neg Sqrt Exp Log Abs Reciprocal Tanh Sigmoid Relu Softplus Sign Clip QuantizeLinear"
 _RULES: dict[str, Rule] = {
@@ -232,6 +271,8 @@ _RULES: dict[str, Rule] = {
         ["ReduceL1", "ReduceL2", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSumSquare"], _reduce
     ),
     "DequantizeLinear": _same,
+    "MatMul": _matmul,
+    "Expand": _expand,
     "Transpose": _transpose,
     "Reshape": _reshape,
     "Flatten": _flatten,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from lmd.sources.onnx.file.model import Constant, GraphProto, Node
-from lmd.sources.onnx.plan.branches import branches_of, is_choice
+from lmd.sources.onnx.plan.branches import branches_of, has_branches
 from lmd.sources.onnx.plan.expressions import Leaf, numbers
 
 __all__ = ["all_constants", "flattened"]
@@ -32,8 +32,8 @@ def _without_choices(nodes: tuple[Node, ...], constants: dict[str, Constant]) ->
 
 
 def _lift(node: Node, constants: dict[str, Constant]) -> None:
-    """Take the constants of both branches out of a choice that the input makes."""
-    for branch in branches_of(node) if is_choice(node) else ():
+    """Take the constants out of the graphs inside a node."""
+    for branch in branches_of(node) if has_branches(node) else ():
         constants.update(branch.constants)
         for inner in branch.nodes:
             _lift(inner, constants)

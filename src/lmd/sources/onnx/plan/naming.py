@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-__all__ = ["candidates", "dotted"]
+__all__ = ["candidates", "dotted", "module_of", "scope_of"]
 
 _ROLES = frozenset(
     (
@@ -55,10 +55,10 @@ def dotted(name: str) -> str:
     return ".".join(filter(None, re.split(r"[./]", name)))
 
 
-def _module_of(name: str) -> str:
+def module_of(name: str) -> str:
     """The path in the name of a tensor; '' if it tells none.
 
-    >>> _module_of("encoder.layers.0.linear1.weight"), _module_of("dense_1/kernel:0"), _module_of("W0")
+    >>> module_of("encoder.layers.0.linear1.weight"), module_of("dense_1/kernel:0"), module_of("W0")
     ('encoder.layers.0.linear1', 'dense_1', '')
     """
     parts = [part for part in re.split(r"[./]", re.sub(r":\d+$", "", name)) if part]
@@ -70,12 +70,12 @@ def _module_of(name: str) -> str:
     return ".".join(parts) if len(parts) < whole else ""
 
 
-def _scope_of(node: str) -> str:
+def scope_of(node: str) -> str:
     """The path in the name of a node; '' if it tells none.
 
-    >>> _scope_of("/enc/layer.0/attn/MatMul"), _scope_of("/3/down/down.0/Conv"), _scope_of("Conv_0")
+    >>> scope_of("/enc/layer.0/attn/MatMul"), scope_of("/3/down/down.0/Conv"), scope_of("Conv_0")
     ('enc.layer.0.attn', '3.down.0', '')
-    >>> _scope_of("model/relu/Relu;model/conv2d_4/BiasAdd;model/conv2d_2/Conv2D;model/conv2d_4/Conv2D1")
+    >>> scope_of("model/relu/Relu;model/conv2d_4/BiasAdd;model/conv2d_2/Conv2D;model/conv2d_4/Conv2D1")
     'model.conv2d_4'
     """
     pieces = node.split(";")
@@ -92,13 +92,14 @@ def _scope_of(node: str) -> str:
     return dotted("/".join(parts))
 
 
-def candidates(node: str, op: str, weight: str, bias: str) -> Iterator[str]:
-    """Paths a layer may have, best first, without end."""
-    scope, whole = _scope_of(node), dotted(node.partition(";")[0])
+def candidates(node: str, op: str, weight: str, bias: str, noted: str = "") -> Iterator[str]:
+    """Paths a layer may have, best first, without end; ``noted`` is the one that the exporter wrote down."""
+    scope, whole = scope_of(node), dotted(node.partition(";")[0])
     own = dotted(re.sub(r":\d+$", "", weight)) if not _GENERIC.fullmatch(weight) else ""
     if _CALLS.match(own) or ";" in own:
         own = ""
-    first = (_module_of(weight) if own else "", _module_of(bias), scope, own, whole)
+    told = module_of(weight) if own else ""
+    first = (told, module_of(bias), noted, scope, "" if told else own, whole)
     found = [path for path in dict.fromkeys(map(dotted, first)) if path] or [dotted(op) or "layer"]
     yield from found
     number = 2

@@ -6,9 +6,9 @@ from math import prod
 
 from lmd.sources.graph.step import Step
 from lmd.sources.onnx.file.model import Constant, GraphProto, Model, Node
-from lmd.sources.onnx.finders import dense, kernels, norms, quantised, recurrent, tables
-from lmd.sources.onnx.plan.attention import attention_of, with_attention
-from lmd.sources.onnx.plan.branches import branch_step, is_choice
+from lmd.sources.onnx.finders import dense, kernels, norms, quantised, recurrent, stacks, tables
+from lmd.sources.onnx.heads.joined import joined
+from lmd.sources.onnx.plan.branches import branch_step, has_branches, nodes_inside
 from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves
 from lmd.sources.onnx.plan.flattened import flattened
 from lmd.sources.onnx.plan.naming import candidates
@@ -20,7 +20,8 @@ Finder = Callable[[Node, View], Found | None]
 
 _FINDERS: dict[str, Finder] = {
     "Gemm": dense.gemm,
-    "MatMul": dense.matmul,
+    "MatMul": stacks.matmul,
+    "Einsum": stacks.einsum,
     "Conv": kernels.conv,
     "ConvTranspose": kernels.conv_transpose,
     "BatchNormalization": norms.batch_norm,
@@ -41,6 +42,9 @@ _FINDERS: dict[str, Finder] = {
     "com.microsoft.QGemm": quantised.qgemm,
 }
 """Who looks at which node."""
+_START = "the state that a recurrent layer starts from"
+_PLACES = {**dict.fromkeys(("LSTM", "GRU", "RNN"), (5, 7, _START)), "RotaryEmbedding": (1, 3, "a table of positions")}
+"""Inputs of a node that are no weights."""
 _REAL = frozenset(("bfloat16", "float16", "float32", "float64"))
 
 
@@ -60,17 +64,19 @@ class Plan:
         layers: in the order of the graph.
         steps: those that the outputs need, in order.
         taken: values that steps take and that are tensors of the file, to those tensors.
-        inputs: values that a call gives.
+        inputs: values that a call gives, to the shapes that the file declares.
         outputs: values that it returns.
-        starts: names of the tensors that recurrent layers start from.
+        known: names of tensors that are no weights to what they are.
+        heads: path of a module with the projections of an attention to what it says of its heads.
     """
 
     layers: tuple[Layer, ...]
     steps: tuple[Step, ...]
     taken: Mapping[str, Constant]
-    inputs: tuple[str, ...]
+    inputs: Mapping[str, tuple[int | None, ...] | None]
     outputs: tuple[str, ...]
-    starts: frozenset[str]
+    known: Mapping[str, str]
+    heads: Mapping[str, Mapping[str, object]]
 
 
 def plan_of(model: Model) -> Plan:
@@ -94,25 +100,29 @@ class _Planner:
                 found = self._found(node)
                 absorbed.update(map(id, found.absorbed if found else ()))
                 self._add(node, found)
-        self._join_attention()
+        self._look_inside()
+        heads = self._join_attention()
         outputs = tuple(value.name for value in self.graph.outputs)
         needed = _needed(self.steps, outputs)
         taken: dict[str, Constant] = {}
         wanted = [*(value for step in needed for value in step.inputs), *outputs]
         steps = (*self._computed(wanted, taken), *needed)
-        inputs = tuple(value.name for value in self.graph.inputs)
-        return Plan(tuple(self.layers.values()), steps, taken, inputs, outputs, frozenset(self._starts()))
+        inputs = {value.name: value.shape for value in self.graph.inputs}
+        return Plan(tuple(self.layers.values()), steps, taken, inputs, outputs, self._known_numbers(), heads)
 
-    def _starts(self) -> Iterator[str]:
-        """The tensors that the states of recurrent layers are, or are spread from."""
+    def _known_numbers(self) -> dict[str, str]:
+        """Tensors that are no weights, by the place where a node takes them, to what they are."""
         makers = {value: node for node in self.view.nodes for value in node.outputs}
+        found: dict[str, str] = {}
         for node in self.view.nodes:
-            for value in node.inputs[5:7] if node.op in ("LSTM", "GRU", "RNN") and not node.domain else ():
+            first, last, words = _PLACES.get(node.op if not node.domain else "", (0, 0, ""))
+            for value in node.inputs[first:last]:
                 spread = makers.get(value)
-                first = spread.inputs[0] if spread is not None and spread.op == "Expand" and spread.inputs else value
-                constant = self.view.constants.get(first)
-                if isinstance(constant, Leaf):
-                    yield constant.constant.name
+                expanded = spread is not None and spread.op == "Expand" and spread.inputs
+                constant = self.view.constants.get(spread.inputs[0] if spread is not None and expanded else value)
+                for tensor in leaves(constant) if constant is not None else ():
+                    found.setdefault(tensor.name, words)
+        return found
 
     def _found(self, node: Node) -> Found | None:
         called = f"{node.domain}.{node.op}" if node.domain else node.op
@@ -135,16 +145,19 @@ class _Planner:
         for around in found.after:
             self.steps.append(_around(node, around))
 
-    def _join_attention(self) -> None:
-        """Put torch's attention layer in the places of its projections."""
-        layers = {path: layer.found for path, layer in self.layers.items()}
-        for place, step in enumerate(self.steps):
-            found = attention_of(step.module, layers, step, self.view) if step.module else None
-            if found is None:
-                continue
-            path = step.module.rpartition(".")[0]
-            self.layers[step.module] = Layer(path, found)
-            self.steps[place] = with_attention(step, path, found)
+    def _look_inside(self) -> None:
+        """Layers of branches and loops: modules that hold their weights, which are run as they are."""
+        for node in [inner for outer in self.view.nodes for inner in nodes_inside(outer)]:
+            found = self._found(node)
+            if found is not None:
+                self._path(node, Found(found.kind, found.roles, found.settings, note=found.note))
+
+    def _join_attention(self) -> Mapping[str, Mapping[str, object]]:
+        """Put the projections of attention layers under one module each, which says of its heads."""
+        found = joined({path: layer.found for path, layer in self.layers.items()}, self.steps, self.view)
+        self.layers = {path: Layer(path, one) for path, one in found.layers.items()}
+        self.steps = found.steps
+        return found.heads
 
     def _path(self, node: Node, found: Found) -> str:
         """The path of the layer; that of a layer met before if it is the same one, called again."""
@@ -153,11 +166,17 @@ class _Planner:
         if key in self.known:
             return self.known[key]
         bias = found.roles.get("bias") or found.roles.get("B")
-        names = candidates(node.name, node.op, _name(next(iter(found.roles.values()))), _name(bias) if bias else "")
+        weight = _name(next(iter(found.roles.values())))
+        names = candidates(node.name, node.op, weight, self._name_of_bias(bias), node.scope)
         path = next(path for path in names if path not in self.layers)
         self.layers[path] = Layer(path, found)
         self.known[key] = path
         return path
+
+    def _name_of_bias(self, bias: Expression | None) -> str:
+        """Its name, if it does not stand beside the weight of another layer: equal ones are stored once."""
+        name = _name(bias) if bias else ""
+        return "" if f"{name.rpartition('.')[0]}.weight" in self.graph.constants else name
 
     def _computed(self, wanted: list[str], taken: dict[str, Constant]) -> Iterator[Step]:
         """The steps that compute values of constants, and the tensors of the file that any step takes."""
@@ -183,7 +202,7 @@ class _Planner:
 
 
 def _operation(node: Node, view: View) -> Step:
-    if is_choice(node) and node.inputs:
+    if has_branches(node) and node.inputs:
         return branch_step(node, view.opsets)
     settings = node.attributes
     if node.op == "Split" and not node.domain and len(node.inputs) < 2 and not {"split", "num_outputs"} & set(settings):

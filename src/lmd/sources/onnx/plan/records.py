@@ -63,7 +63,7 @@ def named(graph: GraphProto, plan: Plan) -> Naming:
     for (name, _), found in zip(records, settled, strict=True):
         record = found
         if name is not None and name not in claims.chosen and found.role == "parameter" and not found.reason:
-            record = _of_no_layer(found, naming.constants[name], inside[name], starts=plan.starts)
+            record = _of_no_layer(found, naming.constants[name], inside[name], plan.known.get(name, ""))
             if record.role == "parameter" and not record.reason:
                 naming.raw[name] = record.name
         naming.records.append(record)
@@ -132,13 +132,15 @@ def _role(layer: Layer, role: str) -> tuple[Role, str]:
     return ("parameter", _A_BIAS) if role in ("B", "bias", "in_proj_bias") else ("parameter", "")
 
 
-def _of_no_layer(record: TensorRecord, constant: Constant, inside: str, *, starts: frozenset[str]) -> TensorRecord:
+def _of_no_layer(record: TensorRecord, constant: Constant, inside: str, known: str) -> TensorRecord:
     """The record of a tensor that belongs to no layer, with its role and its reason."""
-    if constant.name in starts:
+    if known:
         found = numbers(Leaf(constant))
+        if "starts" not in known:
+            return replace(record, role="buffer", reason=known)
         if found is not None and not found.any():
             return replace(record, role="buffer", reason="zeros that a recurrent layer starts from")
-        return replace(record, reason="the state that a recurrent layer starts from: no linear map")
+        return replace(record, reason=f"{known}: no linear map")
     role, reason = _why_no_layer(constant, inside)
     return replace(record, role=role, reason=reason)
 
@@ -171,6 +173,9 @@ def readings_of(plan: Plan, naming: Naming) -> Iterator[Reading]:
         if set(roles.values()) <= seen:
             continue
         seen.update(roles.values())
+        if found.kind == "stack":
+            yield Reading(layer.path, "raw", roles, weight.shape, "declared")
+            continue
         words = {f"weight_{role}" if role[0] in ("W", "R") else role: name for role, name in roles.items()}
         yield Reading(
             layer.path, _KINDS.get(found.kind, "diagonal"), words, weight.shape, "declared", reason=found.note

@@ -4,13 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from lmd.sources.onnx.file.model import GraphProto, Node
+from lmd.sources.onnx.file.model import CHANGED, GraphProto, Node
 from lmd.sources.onnx.plan.expressions import Applied, Expression, Leaf, applied, integers
 
 __all__ = ["Found", "View", "operation_of", "view_of"]
-
-_BEFORE = {"Softmax": 13, "LogSoftmax": 13, "Hardmax": 13, "Resize": 11, "GroupNormalization": 21, "Dropout": 0}
-"""Operations that meant something else before a version of the standard."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +89,7 @@ def operation_of(node: Node, opsets: Mapping[str, int]) -> str:
     """The name an operation is registered under, which tells versions apart where their meaning differs."""
     if node.domain:
         return f"onnx.{node.domain}.{node.op}"
-    old = opsets.get("", 1) < _BEFORE.get(node.op, 0)
+    old = opsets.get("", 1) < CHANGED.get(node.op, 0)
     return f"onnx.{node.op}@old" if old else f"onnx.{node.op}"
 
 

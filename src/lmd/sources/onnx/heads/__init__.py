@@ -1,0 +1,1 @@
+"""Attention in a graph of operations: which layers are its projections, and how many heads it has."""
