@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import frexp, isnan, ldexp, log, sqrt
+from math import frexp, isfinite, isnan, ldexp, log, sqrt
 
 from jaxtyping import Float64
 from torch import Tensor
@@ -164,6 +164,8 @@ def null_models(factors: Factors, layer: LayerMatrix) -> NullModels:
     rms = entry_scale(factors.shape, factors.frobenius_norm)
     if rms == 0:
         raise InapplicableError("undefined for the zero matrix")
+    if not isfinite(rms):
+        raise InapplicableError("beyond the range of double precision")
     # a power of two, so that fourth powers stay in range, and squares in single precision
     operator = Operator(layer, ldexp(1.0, -frexp(rms)[1]))
     moments = moments_of(operator)
