@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lmd.sources.errors import UnreadableModelError, UnsafeModelError
+from lmd.sources.keras.hdf5.contents import LIMITS
 from lmd.sources.keras.keras_file import read
 from tests.keras_files import chained, configured, write_archive, write_h5
 from tests.sources.keras.case import draw
@@ -80,6 +81,19 @@ def test_groups_without_end(sound):
         for _ in range(80):
             group = group.create_group("g")
     refused(sound, UnreadableModelError, "deep")
+
+
+def test_links_that_make_millions_of_groups_from_a_few(sound):
+    with h5py.File(sound, "a") as file:
+        group = file
+        for number in range(40):
+            above, group = group, group.create_group("a")
+            above["b"] = group
+    refused(sound, UnreadableModelError, r"m\.h5.*hold more than \d+ objects")
+
+
+def test_a_small_file_is_given_up_after_some_seconds():
+    assert LIMITS.allowed(100_000) < 5
 
 
 def test_an_attribute_that_is_no_text(sound):
