@@ -185,8 +185,13 @@ def _described(data_set: Any, path: str, size: int) -> dict[str, Any] | None:
 
 
 def _refuse_filters(settings: Any, path: str) -> None:
-    for index in range(settings.get_nfilters()):
-        number = settings.get_filter(index)[0]
+    numbers = [settings.get_filter(index)[0] for index in range(settings.get_nfilters())]
+    if len(set(numbers)) < len(numbers):
+        raise UnreadableModelError(
+            f"data set {path[:200]!r} is packed by {len(numbers)} filters, one of them twice; once each is allowed. "
+            f"Save the model again with Keras."
+        )
+    for number in numbers:
         if number not in _FILTERS:
             raise UnreadableModelError(
                 f"data set {path[:200]!r} is packed by filter {number}; gzip, LZF, shuffle and checksums are read. "
