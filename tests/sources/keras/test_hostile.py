@@ -200,6 +200,16 @@ def test_a_file_cut_short(sound):
     refused(sound, UnreadableModelError, "truncated|cut short|reader")
 
 
+@pytest.mark.parametrize("name", ["m.h5", "m.hdf5", "m.keras"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "an empty file; fetch"), (b"some words", "10 bytes starting"), (b"version https://git-lfs", "git lfs pull")],
+)
+def test_another_file_under_the_name(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    refused(tmp_path / name, UnreadableModelError, rf"{name} is neither HDF5 nor .*it is .*{words}")
+
+
 def test_a_user_block_moves_the_numbers(tmp_path):
     with h5py.File(tmp_path / "m.h5", "w", userblock_size=1024) as file:
         file["d/weight"] = KERNEL
