@@ -7,6 +7,8 @@ from lmd.sources.errors import UnreadableModelError
 
 __all__ = ["json_object"]
 
+_MOST_VALUES = 2_000_000
+
 
 def json_object(text: str | bytes, *, of: str, advice: str) -> dict[str, Any]:
     """Parse it.
@@ -19,6 +21,14 @@ def json_object(text: str | bytes, *, of: str, advice: str) -> dict[str, Any]:
     Raises:
         UnreadableModelError: it is no JSON object.
     """
+    # each comma, brace and bracket may become an object, far larger than its text
+    marks = (b",", b"{", b"[")
+    raw = text if isinstance(text, bytes) else text.encode(errors="replace")
+    values = sum(map(raw.count, marks))
+    if values > _MOST_VALUES:
+        raise UnreadableModelError(
+            f"{of} has about {values} values; up to {_MOST_VALUES} are allowed, of which no model has as many. {advice}"
+        )
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as fault:

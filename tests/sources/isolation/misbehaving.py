@@ -18,6 +18,12 @@ def crash():
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def linger(seconds):
+    """Answer late."""
+    time.sleep(seconds)
+    return seconds
+
+
 def leave():
     """End as if nothing was wrong."""
     os._exit(0)

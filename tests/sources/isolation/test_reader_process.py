@@ -37,6 +37,23 @@ def test_whatever_happens_there_is_an_error_here_and_the_next_question_is_answer
     assert reader.ask("echo", about="f", value=1) == 1
 
 
+def test_an_answer_that_has_much_to_go_through_may_take_longer():
+    with ReaderProcess(MODULE, Limits(seconds=0.2, pace=1)) as reader:
+        assert reader.ask("linger", about="f", work=30, seconds=0.4) == 0.4
+        with pytest.raises(UnreadableModelError, match=r"more than 0\.2 s"):
+            reader.ask("linger", about="f", seconds=0.4)
+
+
+def test_a_late_start_is_no_fault_of_the_file():
+    with ReaderProcess("tests.sources.isolation.late", Limits(seconds=1.0)) as reader:
+        assert reader.ask("echo", about="f", value=1) == 1
+
+
+def test_a_refusal_names_the_file(reader):
+    with pytest.raises(UnreadableModelError, match=r"^m\.h5: f.h5 is refused"):
+        reader.ask("refuse", about="m.h5", unsafe=False)
+
+
 def test_memory_is_bounded(reader):
     assert reader.ask("swallow", about="f", count=50 << 20) == 50 << 20
     with pytest.raises(UnreadableModelError, match="MemoryError"):

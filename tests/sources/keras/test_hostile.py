@@ -2,17 +2,20 @@
 
 import json
 import zipfile
+import zlib
 
 import h5py
 import numpy as np
 import pytest
 
 from lmd.sources.errors import UnreadableModelError, UnsafeModelError
+from lmd.sources.keras.hdf5.contents import LIMITS
 from lmd.sources.keras.keras_file import read
 from tests.keras_files import chained, configured, write_archive, write_h5
 from tests.sources.keras.case import draw
 
 KERNEL = draw(3, 4)
+ZEROS = zlib.compress(bytes(4 << 20), 9)
 MODEL = chained([configured("Dense", "d", use_bias=False)], shape=(3,))
 
 
@@ -80,6 +83,44 @@ def test_groups_without_end(sound):
         for _ in range(80):
             group = group.create_group("g")
     refused(sound, UnreadableModelError, "deep")
+
+
+def test_links_that_make_millions_of_groups_from_a_few(sound):
+    with h5py.File(sound, "a") as file:
+        group = file
+        for _ in range(40):
+            above, group = group, group.create_group("a")
+            above["b"] = group
+    refused(sound, UnreadableModelError, r"m\.h5.*hold more than \d+ objects")
+
+
+def test_a_small_file_is_given_up_after_some_seconds():
+    assert LIMITS.allowed(100_000) < 5
+
+
+def test_zeros_packed_to_nothing(sound):
+    with h5py.File(sound, "a") as file:
+        packed = file.create_dataset("bomb", (1 << 27,), "f4", chunks=(1 << 20,), compression="gzip")
+        for start in range(0, 1 << 27, 1 << 20):
+            packed.id.write_direct_chunk((start,), ZEROS)
+    refused(sound, UnreadableModelError, r"m\.h5.* declares arrays of 5368709\d\d bytes")
+
+
+def test_one_filter_many_times(sound):
+    with h5py.File(sound, "a") as file:
+        settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        settings.set_chunk((4,))
+        for _ in range(8):
+            settings.set_deflate(9)
+        h5py.h5d.create(file.id, b"often", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((4,)), settings)
+        file["often"][:] = 1.0
+    refused(sound, UnreadableModelError, r"m\.h5.*8 filters, one of them twice")
+
+
+def test_a_configuration_of_millions_of_lists(tmp_path):
+    entries = [("config.json", '{"a": [' + "[]," * 3_000_000 + "[]]}"), ("model.weights.h5", b"")]
+    path = archive_with(tmp_path / "m.keras", entries, zipfile.ZIP_DEFLATED)
+    refused(path, UnreadableModelError, r"m\.keras has about 6\d+ values")
 
 
 def test_an_attribute_that_is_no_text(sound):
@@ -157,6 +198,16 @@ def test_weights_that_unpack_to_far_more(tmp_path):
 def test_a_file_cut_short(sound):
     sound.write_bytes(sound.read_bytes()[:-100])
     refused(sound, UnreadableModelError, "truncated|cut short|reader")
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.hdf5", "m.keras"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "an empty file; fetch"), (b"some words", "10 bytes starting"), (b"version https://git-lfs", "git lfs pull")],
+)
+def test_another_file_under_the_name(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    refused(tmp_path / name, UnreadableModelError, rf"{name} is neither HDF5 nor .*it is .*{words}")
 
 
 def test_a_user_block_moves_the_numbers(tmp_path):

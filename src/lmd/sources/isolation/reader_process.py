@@ -51,13 +51,14 @@ class ReaderProcess:
         """End the process."""
         self._end()
 
-    def ask(self, function: str, *, about: str, most_bytes: int = 0, **arguments: Any) -> Any:
+    def ask(self, function: str, *, about: str, most_bytes: int = 0, work: int = 0, **arguments: Any) -> Any:
         """Call ``function(**arguments)`` of the module there.
 
         Args:
             function: its name.
             about: the file, for messages.
             most_bytes: of the bytes it may return, 0 for a function that returns a JSON value.
+            work: bytes it has to go through, which allow it more time.
             **arguments: JSON values.
 
         Returns:
@@ -75,12 +76,12 @@ class ReaderProcess:
             process.stdin.flush()
         except OSError:
             self._give_up(about)
-        answer = self._next(about, self._limits.seconds)
+        answer = self._next(about, self._limits.allowed(work))
         line = answer.line
         if "unsafe" in line:
-            raise UnsafeModelError(line["unsafe"])
+            raise UnsafeModelError(_named(about, line["unsafe"]))
         if "unreadable" in line:
-            raise UnreadableModelError(line["unreadable"])
+            raise UnreadableModelError(_named(about, line["unreadable"]))
         if "failed" in line:
             raise UnreadableModelError(
                 f"{about} cannot be read ({line['failed']}); it is damaged or of another kind. Fetch or save it again."
@@ -106,6 +107,7 @@ class ReaderProcess:
             target=_listen, args=(self._process.stdout, self._answers, limits.answer), daemon=True
         )
         listener.start()
+        # no file has been asked about yet: what an answer may take begins only now
         self._next(about, _START_SECONDS)
         return self._process
 
@@ -153,6 +155,11 @@ def ask(module: str, function: str, *, about: str, limits: Limits | None = None,
     """One question to a process of its own; see ``ReaderProcess.ask``."""
     with ReaderProcess(module, limits) as process:
         return process.ask(function, about=about, **arguments)
+
+
+def _named(about: str, words: str) -> str:
+    """A refusal with the file's name, which the one who looks into it does not always say."""
+    return words if about in words else f"{about}: {words}"
 
 
 def _listen(stream: BinaryIO, answers: Queue[_Answer | None], most: int) -> None:

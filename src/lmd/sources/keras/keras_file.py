@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lmd.sources.archive import Archive
-from lmd.sources.file_head import first_bytes
+from lmd.sources.errors import UnreadableModelError
+from lmd.sources.file_head import first_bytes, looks_like
 from lmd.sources.formats import source
 from lmd.sources.isolation.reader_process import ReaderProcess
 from lmd.sources.json_text import json_object
@@ -102,6 +103,7 @@ def archive_of(path: str, reader: ReaderProcess, *, header: bool = False) -> Arc
         UnsafeModelError: it points at other files.
     """
     path = os.path.abspath(path)
+    _refuse_other(path)
     told = _told(path, reader)
     if told is None:
         return _state_dict(path, contents_of(Place(path), reader), header=header)
@@ -112,6 +114,20 @@ def archive_of(path: str, reader: ReaderProcess, *, header: bool = False) -> Arc
         readings=readings_of(told.model, told.assigned, told.bare.reasons if told.bare else {}),
     )
     return archive if header else _with_module(archive, told)
+
+
+def _refuse_other(path: str) -> None:
+    """Another kind of file under a name of Keras; a block of the user's may lie before the signature."""
+    if first_bytes(path, 4) == b"PK\x03\x04":
+        return
+    size, start = os.path.getsize(path), 0
+    with open(path, "rb") as file:
+        while start < size:
+            file.seek(start)
+            if file.read(8) == _SIGNATURE:
+                return
+            start = max(2 * start, 512)
+    raise UnreadableModelError(f"{path} is neither HDF5 nor a .keras archive; it is {looks_like(path)}.")
 
 
 def _told(path: str, reader: ReaderProcess) -> _Told | None:

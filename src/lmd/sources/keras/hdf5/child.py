@@ -21,6 +21,9 @@ __all__ = ["describe", "read"]
 _h5: Any = h5py
 """Its inner modules are compiled and declare no types."""
 _MOST_OBJECTS = 100_000
+_LEAST_OBJECT = 32
+"""Bytes that an object takes in a file at least; hard links make many of one."""
+_FEW_OBJECTS = 1000
 _MOST_DEPTH = 64
 _MOST_NAME = 4096
 _MOST_TEXT = 48 << 20
@@ -115,15 +118,17 @@ def _walk(group: Any, path: str, above: tuple[Any, ...], found: _Found, size: in
     found.in_order = found.in_order and (in_order or len(names) < 2)
     for name in names:
         found.objects += 1
-        if found.objects > _MOST_OBJECTS:
-            raise UnreadableModelError(f"the file holds more than {_MOST_OBJECTS} objects; no model does.")
+        if found.objects > (most := min(_MOST_OBJECTS, max(_FEW_OBJECTS, size // _LEAST_OBJECT))):
+            raise UnreadableModelError(
+                f"{size} bytes hold more than {most} objects; no model of this size does. {_SAVE_AGAIN}"
+            )
         below = f"{path}/{name}" if path else name
         _refuse_link(group, name, below)
-        child = group[name]
-        if isinstance(child, h5py.Group):
-            _walk(child, below, (*above, address), found, size)
-        elif isinstance(child, h5py.Dataset):
-            described = _described(child, below, size)
+        child = _h5.h5o.open(group.id, name.encode())
+        if isinstance(child, _h5.h5g.GroupID):
+            _walk(h5py.Group(child), below, (*above, address), found, size)
+        elif isinstance(child, _h5.h5d.DatasetID):
+            described = _described(h5py.Dataset(child), below, size)
             found.others.append(below) if described is None else found.data_sets.append(described)
         else:
             found.others.append(below)
@@ -180,8 +185,13 @@ def _described(data_set: Any, path: str, size: int) -> dict[str, Any] | None:
 
 
 def _refuse_filters(settings: Any, path: str) -> None:
-    for index in range(settings.get_nfilters()):
-        number = settings.get_filter(index)[0]
+    numbers = [settings.get_filter(index)[0] for index in range(settings.get_nfilters())]
+    if len(set(numbers)) < len(numbers):
+        raise UnreadableModelError(
+            f"data set {path[:200]!r} is packed by {len(numbers)} filters, one of them twice; once each is allowed. "
+            f"Save the model again with Keras."
+        )
+    for number in numbers:
         if number not in _FILTERS:
             raise UnreadableModelError(
                 f"data set {path[:200]!r} is packed by filter {number}; gzip, LZF, shuffle and checksums are read. "
@@ -210,6 +220,8 @@ def _type(data_set: Any) -> tuple[str | None, bool]:
 
 def _attributes(group: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    if not len(group.attrs):
+        return found
     for name in _TEXTS:
         if (text := _text(group, name)) is not None:
             found[name] = text

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["CHILD", "LIMITS", "Contents", "DataSet", "contents_of", "refuse_without_library"]
 
 CHILD = "lmd.sources.keras.hdf5.child"
-LIMITS = Limits(seconds=30.0, memory=2 << 30)
+LIMITS = Limits(seconds=4.5, memory=2 << 30)
+"""Thousands of arrays are described in a second or two: a small file that takes longer is made to."""
+_MOST_EXPANSION = 100
+_MOST_OF_SMALL = 64 << 20
+"""Bytes that a file may unpack to, however small it is."""
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "bool": 1} | {
     f"{sign}int{bits}": bits // 8 for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
@@ -103,9 +107,10 @@ def contents_of(place: Place, reader: ReaderProcess) -> Contents:
         UnreadableModelError: it is damaged, or holds no numbers.
         UnsafeModelError: it points at other files.
     """
-    told = reader.ask("describe", about=place.file, place=place.as_json())
+    told = reader.ask("describe", about=place.file, work=os.path.getsize(place.file), place=place.as_json())
     arrays = [_data_set(entry, place) for entry in told["data_sets"]]
     data_sets = {array.path: array for array in arrays}
+    _refuse_bomb(arrays, place)
     if not data_sets:
         raise UnreadableModelError(
             f"{place.file} is an HDF5 file without arrays of numbers; a trained model holds at least one. Save it "
@@ -125,6 +130,18 @@ def contents_of(place: Place, reader: ReaderProcess) -> Contents:
     for path, array in data_sets.items():
         held.setdefault(path.rpartition("/")[0], []).append(array)
     return Contents(groups, data_sets, tuple(told["others"]), told["in_order"], inside, held)
+
+
+def _refuse_bomb(arrays: list[DataSet], place: Place) -> None:
+    """Packed zeros, or one array linked many times, would fill the memory from a small file."""
+    declared = sum(prod(array.shape) * _BYTES[array.dtype] for array in arrays)
+    size = os.path.getsize(place.file)
+    allowed = max(_MOST_EXPANSION * size, _MOST_OF_SMALL)
+    if declared > allowed:
+        raise UnreadableModelError(
+            f"{place.file} of {size} bytes declares arrays of {declared} bytes in all; up to {allowed} are allowed, as "
+            f"trained weights hardly shrink when they are packed. Save the model again without compression."
+        )
 
 
 def _data_set(entry: Mapping[str, Any], place: Place) -> DataSet:

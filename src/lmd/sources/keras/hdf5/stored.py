@@ -87,6 +87,8 @@ class LibraryTensor:
                 "read",
                 about=self.place.file,
                 most_bytes=prod(wanted) * self.dtype.itemsize,
+                # a slice may need pieces that are as large as the whole
+                work=prod(self.stored) * self.dtype.itemsize,
                 place=self.place.as_json(),
                 path=self.path,
                 cuts=[list(cut) for cut in self.cuts] if self.shaped is None else [],
