@@ -42,5 +42,4 @@ def test_one_mask_is_enough_in_keras_2(class_name, tmp_path):
 @pytest.mark.parametrize("class_name", ["Add", "Concatenate"])
 def test_masks_that_differ_are_not_run_in_keras_3(class_name, tmp_path):
     path = _merged(tmp_path / "m.h5", class_name, both=False, masked=True, version="3.5.0")
-    with open_network(str(path)) as network:
-        assert not network.runs
+    assert not open_network(path).runs

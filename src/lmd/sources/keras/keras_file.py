@@ -172,11 +172,9 @@ def _with_module(archive: Archive, told: _Told) -> Archive:
 
 def _obstacles(told: _Told) -> tuple[str, ...]:
     """Why the model cannot be run whatever its layers are."""
-    convolves = any("Conv" in leaf.class_name for leaf in told.model.leaves())
-    return (
-        *((_ALONE,) if told.bare else ()),
-        *((_THEANO,) if told.facts.get("backend") == "theano" and convolves else ()),
-    )
+    leaves = [inner for leaf in told.model.leaves() for inner in (leaf, *leaf.inside)]
+    turned = told.facts.get("backend") == "theano" and any("Conv" in leaf.class_name for leaf in leaves)
+    return (*((_ALONE,) if told.bare else ()), *((_THEANO,) if turned else ()))
 
 
 def _state_dict(path: str, contents: Contents, *, header: bool) -> Archive:
