@@ -30,6 +30,7 @@ __all__ = ["archive_of", "read", "read_header"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ALONE = "weights without a configuration: the file does not tell how its layers are connected"
+_THEANO = "its backend was theano, whose convolutions turn the kernels round: they are read as stored, and not run"
 _ADVICE = "Save the model again with Keras."
 
 
@@ -177,12 +178,19 @@ def _major(version: Any) -> int:
 def _with_module(archive: Archive, told: _Told) -> Archive:
     from lmd.sources.keras.building.network import network_of
 
-    built = network_of(told.model, told.assigned, unknown=(_ALONE,) if told.bare else ())
+    built = network_of(told.model, told.assigned, unknown=_obstacles(told))
     loaders = {name: array.loader(name) for name, array in told.found.arrays.items()}
     facts = dict(archive.facts)
     if told.iterations is not None:
         facts["iterations"] = int(told.iterations.loader("iterations")().item())
     return replace(archive, loaders={**loaders, **built.loaders}, skeleton=built.module, facts=facts)
+
+
+def _obstacles(told: _Told) -> tuple[str, ...]:
+    """Why the model cannot be run whatever its layers are."""
+    leaves = [inner for leaf in told.model.leaves() for inner in (leaf, *leaf.inside)]
+    turned = told.facts.get("backend") == "theano" and any("Conv" in leaf.class_name for leaf in leaves)
+    return (*((_ALONE,) if told.bare else ()), *((_THEANO,) if turned else ()))
 
 
 def _state_dict(path: str, contents: Contents, *, header: bool) -> Archive:

@@ -18,9 +18,13 @@ __all__ = ["convolution", "separable", "transposed"]
 _FORWARD: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
+_READ_EITHER_WAY = ("Conv1D", "Conv2D", "Conv3D")
+
 
 def _axes(layer: LayerConfig, shape: Sequence[int]) -> int:
     axes = len(shape) - 2
+    if layer.version == 1 and layer.settings.get("dim_ordering") == "th" and layer.class_name not in _READ_EITHER_WAY:
+        raise CannotRunError("the layout of its kernels with channels first in Keras 1 is not known")
     if axes not in _FORWARD or f"{axes}D" not in layer.class_name:
         raise CannotRunError(f"its kernel has the shape {tuple(shape)}, a {layer.class_name} needs another")
     return axes
@@ -73,19 +77,27 @@ def _moved(axes: int) -> tuple[int, ...]:
     return (axes + 1, axes, *range(axes))
 
 
+def _kernel(layer: LayerConfig, built: Built) -> Loader:
+    """Of the layout ``(..., in, out)``; Keras 1 has ``(out, in, ...)`` where it counts channels first."""
+    stored = built.stored("kernel")
+    turned = layer.version == 1 and layer.settings.get("dim_ordering") == "th"
+    return Permuted(stored, (*range(2, len(stored.shape)), 1, 0)) if turned else stored
+
+
 def _build_convolution(layer: LayerConfig, built: Built) -> None:
-    shape = built.shape("kernel")
+    kernel = _kernel(layer, built)
+    shape = kernel.shape
     axes = _axes(layer, shape)
     *size, inputs, outputs = shape
     groups = int(layer.setting("groups", 1))
     module = _module(layer, size, (inputs * groups, outputs), groups, bias=built.has("bias"))
-    built.add(module, _with_bias(built, Permuted(built.stored("kernel"), _moved(axes))))
+    built.add(module, _with_bias(built, Permuted(kernel, _moved(axes))))
 
 
 @layer_kind("Conv1D", "Conv2D", "Conv3D", build=_build_convolution)
 def convolution(given: Given, built: Built, steps: Steps) -> Value:
     """Every patch to one position."""
-    return _around(given, steps, built.shape("kernel")[:-2], (built.path,))
+    return _around(given, steps, _kernel(given.layer, built).shape[:-2], (built.path,))
 
 
 def _build_depthwise(layer: LayerConfig, built: Built) -> None:

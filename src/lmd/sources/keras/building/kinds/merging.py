@@ -13,10 +13,12 @@ __all__ = ["concatenate", "dot", "merge"]
 
 
 def _mask(values: Sequence[Value], layer: LayerConfig, steps: Steps) -> str:
+    """The mask that Keras 1 and 2 give: where all that are there hold; versions of Keras 3 differ from each other."""
     masks = [value.mask for value in values]
-    if not all(masks):
-        return ""
-    return masks[0] if len(set(masks)) == 1 else steps.apply(layer.path, "keras.together", masks)
+    there = list(dict.fromkeys(mask for mask in masks if mask))
+    if layer.version == 3 and len(set(masks)) > 1:
+        raise CannotRunError("it takes values of different masks, or some without, which versions of Keras 3 differ on")
+    return steps.apply(layer.path, "keras.together", there) if len(there) > 1 else "".join(there)
 
 
 @layer_kind("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")

@@ -31,6 +31,8 @@ def _affine(built: Built, shape: tuple[int, ...]) -> dict[str, Loader]:
 
 
 def _build_batch(layer: LayerConfig, built: Built) -> None:
+    if layer.settings.get("mode", 0) != 0:
+        raise CannotRunError(f"its mode {str(layer.settings['mode'])[:20]} normalises by the batch or by each example")
     (width,) = built.shape("moving_mean")
     affine = _affine(built, (width,))
     module = KerasBatchNorm(width, eps=number(layer, "epsilon", 1e-3), affine=bool(affine), device="meta")
