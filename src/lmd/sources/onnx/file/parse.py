@@ -13,6 +13,7 @@ from lmd.sources.errors import UnreadableModelError
 from lmd.sources.file_head import looks_like
 from lmd.sources.onnx.file.classical import with_tensors
 from lmd.sources.onnx.file.functions import Function, inlined
+from lmd.sources.onnx.file.fused import with_standard_nodes
 from lmd.sources.onnx.file.model import Constant, GraphProto, Model, Node, Value
 from lmd.sources.onnx.file.tensors import DTYPES, TensorReader, of_numbers
 from lmd.sources.onnx.file.wire import Message, Wire
@@ -59,7 +60,7 @@ def read_model(path: str) -> Model:
     opsets = _opsets(message, _OPSETS)
     functions = dict(reader.function(found) for found in message.messages(_FUNCTIONS))
     graph = reader.graph(message.message(_GRAPH), 0)
-    graph = with_tensors(inlined(graph, functions, opsets))
+    graph = with_standard_nodes(with_tensors(inlined(graph, functions, opsets)))
     return Model(graph, opsets, _facts(message, opsets, graph), (path, *reader.tensors.files))
 
 

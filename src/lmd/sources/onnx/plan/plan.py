@@ -45,6 +45,8 @@ _FINDERS: dict[str, Finder] = {
 _START = "the state that a recurrent layer starts from"
 _PLACES = {**dict.fromkeys(("LSTM", "GRU", "RNN"), (5, 7, _START)), "RotaryEmbedding": (1, 3, "a table of positions")}
 """Inputs of a node that are no weights."""
+_NCHWC = "com.microsoft.nchwc"
+_BLOCKED = (1, 3, "a kernel or its bias in the blocked layout of onnxruntime's own, for one processor")
 _REAL = frozenset(("bfloat16", "float16", "float32", "float64"))
 
 
@@ -115,7 +117,7 @@ class _Planner:
         makers = {value: node for node in self.view.nodes for value in node.outputs}
         found: dict[str, str] = {}
         for node in self.view.nodes:
-            first, last, words = _PLACES.get(node.op if not node.domain else "", (0, 0, ""))
+            first, last, words = _BLOCKED if node.domain == _NCHWC else _PLACES.get(_called(node), (0, 0, ""))
             for value in node.inputs[first:last]:
                 spread = makers.get(value)
                 expanded = spread is not None and spread.op == "Expand" and spread.inputs
@@ -125,8 +127,7 @@ class _Planner:
         return found
 
     def _found(self, node: Node) -> Found | None:
-        called = f"{node.domain}.{node.op}" if node.domain else node.op
-        finder = _FINDERS.get(called) if node.inputs and node.outputs else None
+        finder = _FINDERS.get(_called(node)) if node.inputs and node.outputs else None
         try:
             found = finder(node, self.view) if finder else None
         except (IndexError, KeyError, TypeError, ValueError):
@@ -199,6 +200,10 @@ class _Planner:
                     taken[one] = constant.constant
                 elif node is not None:
                     yield _operation(node, self.view)
+
+
+def _called(node: Node) -> str:
+    return f"{node.domain}.{node.op}" if node.domain else node.op
 
 
 def _operation(node: Node, view: View) -> Step:

@@ -136,11 +136,11 @@ def _of_no_layer(record: TensorRecord, constant: Constant, inside: str, known: s
     """The record of a tensor that belongs to no layer, with its role and its reason."""
     if known:
         found = numbers(Leaf(constant))
-        if "starts" not in known:
+        if "starts" not in known and "layout" not in known:
             return replace(record, role="buffer", reason=known)
-        if found is not None and not found.any():
+        if "starts" in known and found is not None and not found.any():
             return replace(record, role="buffer", reason="zeros that a recurrent layer starts from")
-        return replace(record, reason=f"{known}: no linear map")
+        return replace(record, reason=known if "layout" in known else f"{known}: no linear map")
     role, reason = _why_no_layer(constant, inside)
     return replace(record, role=role, reason=reason)
 
