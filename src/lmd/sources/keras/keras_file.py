@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lmd.sources.archive import Archive
-from lmd.sources.file_head import first_bytes
+from lmd.sources.errors import UnreadableModelError
+from lmd.sources.file_head import first_bytes, known_as
 from lmd.sources.formats import source
 from lmd.sources.isolation.reader_process import ReaderProcess
 from lmd.sources.json_text import json_object
@@ -121,6 +122,9 @@ def _told(path: str, reader: ReaderProcess) -> _Told | None:
         contents = contents_of(archive.weights, reader)
         version = str(archive.metadata.get("keras_version", "3"))
         return _configured(contents, archive.configuration, {"keras_version": version, "format": "Keras archive"})
+    words = "" if is_hdf5(path) else known_as(first_bytes(path, 512))
+    if words:
+        raise UnreadableModelError(f"{path} cannot be read as HDF5: it is {words}.")
     contents = contents_of(Place(path), reader)
     top = contents.groups.get("", {})
     attributes = {**contents.groups.get("model_weights", {}), **top}

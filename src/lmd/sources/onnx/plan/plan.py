@@ -70,6 +70,7 @@ class Plan:
         outputs: values that it returns.
         known: names of tensors that are no weights to what they are.
         heads: path of a module with the projections of an attention to what it says of its heads.
+        version: of the standard's own operations.
     """
 
     layers: tuple[Layer, ...]
@@ -79,6 +80,7 @@ class Plan:
     outputs: tuple[str, ...]
     known: Mapping[str, str]
     heads: Mapping[str, Mapping[str, object]]
+    version: int
 
 
 def plan_of(model: Model) -> Plan:
@@ -110,7 +112,8 @@ class _Planner:
         wanted = [*(value for step in needed for value in step.inputs), *outputs]
         steps = (*self._computed(wanted, taken), *needed)
         inputs = {value.name: value.shape for value in self.graph.inputs}
-        return Plan(tuple(self.layers.values()), steps, taken, inputs, outputs, self._known_numbers(), heads)
+        layers, known = tuple(self.layers.values()), self._known_numbers()
+        return Plan(layers, steps, taken, inputs, outputs, known, heads, self.view.version)
 
     def _known_numbers(self) -> dict[str, str]:
         """Tensors that are no weights, by the place where a node takes them, to what they are."""
