@@ -14,7 +14,7 @@ from lmd.sources.onnx.plan.flattened import flattened
 from lmd.sources.onnx.plan.naming import candidates
 from lmd.sources.onnx.plan.view import Found, View, operation_of, view_of
 
-__all__ = ["Layer", "Plan", "plan_of"]
+__all__ = ["A_BIAS", "Layer", "Plan", "plan_of"]
 
 Finder = Callable[[Node, View], Found | None]
 
@@ -42,8 +42,14 @@ _FINDERS: dict[str, Finder] = {
     "com.microsoft.QGemm": quantised.qgemm,
 }
 """Who looks at which node."""
+A_BIAS = "a bias: it shifts, it is no linear map"
 _START = "the state that a recurrent layer starts from"
-_PLACES = {**dict.fromkeys(("LSTM", "GRU", "RNN"), (5, 7, _START)), "RotaryEmbedding": (1, 3, "a table of positions")}
+_PLACES = {
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), (5, 7, _START)),
+    "RotaryEmbedding": (1, 3, "a table of positions"),
+    "QLinearConv": (8, 9, A_BIAS),
+    "com.microsoft.QGemm": (6, 7, A_BIAS),
+}
 """Inputs of a node that are no weights."""
 _NCHWC = "com.microsoft.nchwc"
 _BLOCKED = (1, 3, "a kernel or its bias in the blocked layout of onnxruntime's own, for one processor")
