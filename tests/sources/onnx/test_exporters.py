@@ -133,3 +133,14 @@ def test_scales_that_multiply_in_turn_are_found(tmp_path):
     path = save(nodes, {"codes": codes, "scale": numpy.float32(0.1)}, tmp_path)
     assert torch.allclose(rows_of(path)["fc"].load(), torch.tensor(codes).T * 0.1)
     assert largest_difference(path, (torch.randn(2, 6),)) < 1e-4
+
+
+def test_biases_of_whole_numbers_are_the_trained_ones(tmp_path):
+    one, zero = numpy.float32(0.1), numpy.uint8(0)
+    numbers = {"s": one, "z": zero, "w": numpy.ones((4, 3), "uint8"), "c": numpy.ones(4, "int32")}
+    node = helper.make_node(
+        "QGemm", ["x", "s", "z", "w", "s", "z", "c"], ["y"], domain="com.microsoft", transB=1, alpha=1.0
+    )
+    tensors = {t.name: t for t in decompose(save([node], numbers, tmp_path)).coverage.tensors}
+    assert tensors["c"].status == "vector"
+    assert "a bias" in tensors["c"].reason

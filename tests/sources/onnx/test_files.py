@@ -45,7 +45,7 @@ def test_every_type_is_read_raw_and_typed(dtype, tmp_path):
     numbers = (W * 9).astype(dtype)
     typed = helper.make_tensor("T", helper.np_dtype_to_tensor_dtype(numbers.dtype), W.shape, numbers.reshape(-1))
     for tensor in (numpy_helper.from_array(numbers, "T"), typed):
-        graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [], [], [tensor])
+        graph = helper.make_graph([helper.make_node("Identity", ["T"], ["y"])], "g", [], [], [tensor])
         onnx.save(helper.make_model(graph), tmp_path / "model.onnx")
         archive = read(str(tmp_path / "model.onnx"))
         assert torch.equal(archive.loaders["T"](), torch.tensor(numbers))
@@ -70,7 +70,7 @@ def test_numbers_beside_the_file_are_read_and_count_for_the_checksum(tmp_path):
     assert [os.path.basename(file) for file in archive.files] == ["model.onnx", "w.bin"]
 
 
-@pytest.mark.parametrize("location", ["/etc/passwd", "../w.bin", "a/../../w.bin", "..\\w.bin", "link.bin", "", "a\0b"])
+@pytest.mark.parametrize("location", ["/etc/passwd", "../w.bin", "a/../../w.bin", "..\\w.bin", "link.bin", "a\0b"])
 def test_numbers_outside_the_folder_are_refused(location, tmp_path):
     (tmp_path / "w.bin").write_bytes(W.tobytes())
     (tmp_path / "model").mkdir()
@@ -84,7 +84,8 @@ def test_numbers_outside_the_folder_are_refused(location, tmp_path):
     [
         ({"offset": 8}, "declares 96 bytes"),
         ({"offset": 90, "length": 96}, "the file has 96"),
-        ({"offset": "x"}, "byte x"),
+        ({"offset": "x"}, "byte x of .*no whole number"),
+        ({"offset": 1 << 40}, "byte 1099511627776 of .*the file has 96 bytes"),
     ],
 )
 def test_places_outside_their_file_are_refused(told, words, tmp_path):
@@ -93,13 +94,50 @@ def test_places_outside_their_file_are_refused(told, words, tmp_path):
         read_header(outside(tmp_path, "w.bin", **told))
 
 
+def test_a_path_that_comes_back_into_the_folder_is_read(tmp_path):
+    (tmp_path / "w.bin").write_bytes(W.tobytes())
+    assert read(outside(tmp_path, "./sub/../w.bin")).loaders["W.weight"]().shape == (4, 6)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ([("y", "y")], "its own output"),
+        ([("b", "a"), ("a", "b"), ("a", "y")], "its own output"),
+        ([("x", "y"), ("W", "y")], "made elsewhere too"),
+        ([("z", "y")], "takes 'z', which no node makes"),
+        ([("x", "h")], "the output takes 'y'"),
+    ],
+)
+def test_graphs_that_contradict_themselves_are_refused(nodes, words, tmp_path):
+    made = [helper.make_node("Identity", [a], [b]) for a, b in nodes]
+    with pytest.raises(UnreadableModelError, match=words):
+        read_header(str(save(made, {"W": W}, tmp_path, outputs=["y"])))
+
+
+def test_operations_of_a_later_standard_are_not_run(tmp_path):
+    path = save([helper.make_node("MatMul", ["x", "W"], ["y"])], {"W": W}, tmp_path, opset=99)
+    assert [row["name"] for row in decompose(path).rows()] == ["W"]
+    with pytest.raises(ValueError, match="opset 99 is newer"):
+        runnable(path)(torch.zeros(1, 6))
+
+
+@pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1", b"\n<!doctype html><html>"])
+@pytest.mark.parametrize("ending", ["onnx", "gguf", "h5"])
+def test_pointers_and_web_pages_say_what_they_are(content, ending, tmp_path):
+    (tmp_path / f"model.{ending}").write_bytes(content)
+    with pytest.raises(UnreadableModelError, match=r"Git LFS pointer|web page"):
+        inspect_model(str(tmp_path / f"model.{ending}"))
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UnreadableModelError, match="which is not beside it"):
         read_header(outside(tmp_path, "w.bin"))
 
 
 @pytest.mark.parametrize(
-    ("location", "words"), [("w", "no regular file"), ("pipe", "no regular"), ("model.onnx", "itself")]
+    ("location", "words"),
+    [("w", "no regular file"), ("pipe", "no regular"), ("model.onnx", "itself"), ("", "no file is named")],
 )
 def test_what_is_no_file_of_its_own_is_named(location, words, tmp_path):
     (tmp_path / "w").mkdir()

@@ -76,8 +76,8 @@ def moments_of(operator: Operator) -> Moments:
         third += torch.dot(panel.flatten(), squares.flatten()).item()
         fourth += torch.dot(squares.flatten(), squares.flatten()).item()
         largest = max(largest, squares.max().item())
-    pairs = [(torch.cat(across[index]), along[index]) for index in range(2)]
-    sums, of_squares = (pair if axis == 0 else pair[::-1] for pair in pairs)
+    joined = [torch.cat(parts) for parts in across]
+    sums, of_squares = ((j, a) if axis == 0 else (a, j) for j, a in zip(joined, along, strict=True))
     out, inn = operator.shape
     through = operator.apply_both((sums[1] / out)[:, None], (sums[0] / inn)[:, None])
     flat = (through[0].flatten(), through[1].flatten())

@@ -17,6 +17,7 @@ from math import prod
 from typing import Any, NoReturn
 
 from lmd.sources.errors import UnreadableModelError
+from lmd.sources.file_head import first_bytes, known_as
 from lmd.sources.gguf.blocks.block_types import TYPES, BlockType
 
 __all__ = ["MAGIC", "Header", "StoredTensor", "read_head"]
@@ -90,7 +91,8 @@ def read_head(path: str) -> Header:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if file.read(len(MAGIC)) != MAGIC:
-                _refuse(path, "does not start with GGUF", "it is of another kind or damaged; name a GGUF file.")
+                words = known_as(first_bytes(path)) or "of another kind or damaged; name a GGUF file"
+                _refuse(path, "does not start with GGUF", f"it is {words}.")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
                 return _Head(path, memory, size).read()
     except OSError as fault:

@@ -25,6 +25,8 @@ __all__ = ["built", "leaf_loader"]
 
 _INLINE = 1024
 """Entries of a constant that is kept in memory with the graph."""
+_NEWEST = 26
+"""Version of the standard's operations beyond which their meaning is not known."""
 _GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 """Places of torch's gates in ONNX's order: iofc for LSTM, zrh for GRU."""
 
@@ -105,6 +107,8 @@ def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
             held.update((f"{path}.{name}", (f"{path}.{name}", parameter)) for name, parameter in own)
     steps = tuple(map(_settled, plan.steps))
     unknown = (*unknown, *(word for step in steps for word in unknown_inside(step)))
+    version = plan.version
+    unknown += (f"opset {version} is newer than {_NEWEST}, the newest that is known",) if version > _NEWEST else ()
     # versions of the standard disagree about whether the cap stands before the mask
     unknown += tuple(
         f"softcap of node {step.name!r} is not known"

@@ -10,9 +10,11 @@ from typing import Any
 import numpy
 
 from lmd.sources.errors import UnreadableModelError
-from lmd.sources.file_head import looks_like
+from lmd.sources.file_head import known_as, looks_like
+from lmd.sources.onnx.file.checks import check
 from lmd.sources.onnx.file.classical import with_tensors
 from lmd.sources.onnx.file.functions import Function, inlined
+from lmd.sources.onnx.file.fused import with_standard_nodes
 from lmd.sources.onnx.file.model import Constant, GraphProto, Model, Node, Value
 from lmd.sources.onnx.file.tensors import DTYPES, TensorReader, of_numbers
 from lmd.sources.onnx.file.wire import Message, Wire
@@ -41,7 +43,7 @@ def read_model(path: str) -> Model:
     """Read everything but the numbers of large tensors.
 
     Raises:
-        UnreadableModelError: not a whole ONNX file, or one without a graph.
+        UnreadableModelError: not a whole ONNX file, one without a graph, or with one that contradicts itself.
         UnsafeModelError: some of its numbers are in files outside its folder.
     """
     path = os.path.abspath(path)
@@ -52,14 +54,19 @@ def read_model(path: str) -> Model:
         words = looks_like(path) if os.path.isfile(path) else "not a file; name a file or a folder with weights"
         raise UnreadableModelError(f"{path} cannot be read as ONNX: it is {words}.") from fault
     wire = Wire(path, memoryview(memory))
-    message = wire.message((0, len(memory)))
+    try:
+        message = wire.message((0, len(memory)))
+    except UnreadableModelError as fault:
+        words = known_as(bytes(memory[:512]))
+        raise (UnreadableModelError(f"{path} cannot be read as ONNX: it is {words}.") if words else fault) from fault
     if _GRAPH not in message.spans:
         raise UnreadableModelError(f"{path} cannot be read as ONNX: it holds no graph. It is {looks_like(path)}.")
     reader = _Reader(TensorReader(wire, path))
     opsets = _opsets(message, _OPSETS)
     functions = dict(reader.function(found) for found in message.messages(_FUNCTIONS))
     graph = reader.graph(message.message(_GRAPH), 0)
-    graph = with_tensors(inlined(graph, functions, opsets))
+    graph = with_standard_nodes(with_tensors(inlined(graph, functions, opsets)))
+    check(graph, wire)
     return Model(graph, opsets, _facts(message, opsets, graph), (path, *reader.tensors.files))
 
 

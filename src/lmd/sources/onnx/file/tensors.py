@@ -152,11 +152,13 @@ class TensorReader:
         path, told = self._outside(message, name)
         size = os.path.getsize(path)
         offset = _natural(told.get("offset", "0"))
-        declared = _natural(told["length"]) if "length" in told else size - (offset or 0)
-        if offset is None or declared is None or offset + declared > size:
+        declared = _natural(told["length"]) if "length" in told else max(size - (offset or 0), 0)
+        if offset is None or declared is None or offset + declared > size or offset > size:
+            long = f", {told['length']} bytes long" if "length" in told else ""
+            fault = "that is no whole number" if None in (offset, declared) else f"the file has {size} bytes"
             raise UnreadableModelError(
-                f"{self.path}: tensor {name!r} is declared at byte {told.get('offset')} of {path}, "
-                f"{told.get('length')} bytes long; the file has {size}. Fetch or export both again."
+                f"{self.path}: the numbers of tensor {name!r} are declared to start at byte {told.get('offset', 0)} of "
+                f"{path}{long}; {fault}. Fetch or export both again."
             )
         self._check_length(name, declared, length)
         return Place(path, offset)
@@ -165,8 +167,12 @@ class TensorReader:
         """The file that numbers lie in, inside the folder of the model, and what is told of the place."""
         told = {entry.text(_KEY): entry.text(_VALUE) for entry in message.messages(_EXTERNAL)}
         location = told.get("location", "")
-        path = os.path.join(os.path.dirname(self.path), location)
-        if not location or _leaves(location) or not self._is_beside(path):
+        if not location:
+            raise UnreadableModelError(
+                f"{self.path}: no file is named that the numbers of tensor {name!r} are in. Fetch or export it again."
+            )
+        path = os.path.normpath(os.path.join(os.path.dirname(self.path), location))
+        if _leaves(location) or not self._is_beside(path):
             raise UnsafeModelError(
                 f"{self.path}: the numbers of tensor {name!r} are declared in {location!r}, outside the folder of the "
                 f"model; only files inside it are read. Export the model again if you trust it."
@@ -195,8 +201,8 @@ class TensorReader:
 
 def _leaves(location: str) -> bool:
     """Whether a path is none that names a file below a folder."""
-    parts = location.replace("\\", "/").split("/")
-    return "\0" in location or os.path.isabs(location) or ".." in parts
+    plain = os.path.normpath(location.replace("\\", "/"))
+    return "\0" in location or os.path.isabs(plain) or plain.split("/")[0] == ".."
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -53,13 +53,8 @@ def fused_matmul(
     transBatchA: int = 0,
     transBatchB: int = 0,
 ) -> Tensor:
-    """``alpha A B``.
-
-    Raises:
-        ValueError: axes of batches are to be turned.
-    """
-    if transBatchA or transBatchB:
-        raise ValueError("a FusedMatMul that turns the axes of its batches is not run.")
+    """``alpha A B``; where asked for, the first axis is put behind the other axes of the batch before."""
+    a, b = (x.movedim(0, -2) if moved else x for x, moved in ((a, transBatchA), (b, transBatchB)))
     return alpha * ((a.mT if transA else a) @ (b.mT if transB else b))
 
 

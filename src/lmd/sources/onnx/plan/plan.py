@@ -14,7 +14,7 @@ from lmd.sources.onnx.plan.flattened import flattened
 from lmd.sources.onnx.plan.naming import candidates
 from lmd.sources.onnx.plan.view import Found, View, operation_of, view_of
 
-__all__ = ["Layer", "Plan", "plan_of"]
+__all__ = ["A_BIAS", "Layer", "Plan", "plan_of"]
 
 Finder = Callable[[Node, View], Found | None]
 
@@ -42,9 +42,17 @@ _FINDERS: dict[str, Finder] = {
     "com.microsoft.QGemm": quantised.qgemm,
 }
 """Who looks at which node."""
+A_BIAS = "a bias: it shifts, it is no linear map"
 _START = "the state that a recurrent layer starts from"
-_PLACES = {**dict.fromkeys(("LSTM", "GRU", "RNN"), (5, 7, _START)), "RotaryEmbedding": (1, 3, "a table of positions")}
+_PLACES = {
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), (5, 7, _START)),
+    "RotaryEmbedding": (1, 3, "a table of positions"),
+    "QLinearConv": (8, 9, A_BIAS),
+    "com.microsoft.QGemm": (6, 7, A_BIAS),
+}
 """Inputs of a node that are no weights."""
+_NCHWC = "com.microsoft.nchwc"
+_BLOCKED = (1, 3, "a kernel or its bias in the blocked layout of onnxruntime's own, for one processor")
 _REAL = frozenset(("bfloat16", "float16", "float32", "float64"))
 
 
@@ -68,6 +76,7 @@ class Plan:
         outputs: values that it returns.
         known: names of tensors that are no weights to what they are.
         heads: path of a module with the projections of an attention to what it says of its heads.
+        version: of the standard's own operations.
     """
 
     layers: tuple[Layer, ...]
@@ -77,6 +86,7 @@ class Plan:
     outputs: tuple[str, ...]
     known: Mapping[str, str]
     heads: Mapping[str, Mapping[str, object]]
+    version: int
 
 
 def plan_of(model: Model) -> Plan:
@@ -108,14 +118,15 @@ class _Planner:
         wanted = [*(value for step in needed for value in step.inputs), *outputs]
         steps = (*self._computed(wanted, taken), *needed)
         inputs = {value.name: value.shape for value in self.graph.inputs}
-        return Plan(tuple(self.layers.values()), steps, taken, inputs, outputs, self._known_numbers(), heads)
+        layers, known = tuple(self.layers.values()), self._known_numbers()
+        return Plan(layers, steps, taken, inputs, outputs, known, heads, self.view.version)
 
     def _known_numbers(self) -> dict[str, str]:
         """Tensors that are no weights, by the place where a node takes them, to what they are."""
         makers = {value: node for node in self.view.nodes for value in node.outputs}
         found: dict[str, str] = {}
         for node in self.view.nodes:
-            first, last, words = _PLACES.get(node.op if not node.domain else "", (0, 0, ""))
+            first, last, words = _BLOCKED if node.domain == _NCHWC else _PLACES.get(_called(node), (0, 0, ""))
             for value in node.inputs[first:last]:
                 spread = makers.get(value)
                 expanded = spread is not None and spread.op == "Expand" and spread.inputs
@@ -125,8 +136,7 @@ class _Planner:
         return found
 
     def _found(self, node: Node) -> Found | None:
-        called = f"{node.domain}.{node.op}" if node.domain else node.op
-        finder = _FINDERS.get(called) if node.inputs and node.outputs else None
+        finder = _FINDERS.get(_called(node)) if node.inputs and node.outputs else None
         try:
             found = finder(node, self.view) if finder else None
         except (IndexError, KeyError, TypeError, ValueError):
@@ -199,6 +209,10 @@ class _Planner:
                     taken[one] = constant.constant
                 elif node is not None:
                     yield _operation(node, self.view)
+
+
+def _called(node: Node) -> str:
+    return f"{node.domain}.{node.op}" if node.domain else node.op
 
 
 def _operation(node: Node, view: View) -> Step:

@@ -9,7 +9,7 @@ from lmd.sources.onnx.finders.quantised import step_of
 from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves, main_leaf, numbers
 from lmd.sources.onnx.plan.flattened import all_constants
 from lmd.sources.onnx.plan.naming import dotted
-from lmd.sources.onnx.plan.plan import Layer, Plan
+from lmd.sources.onnx.plan.plan import A_BIAS, Layer, Plan
 from lmd.sources.reading import Reading, Role, TensorRecord
 from lmd.sources.rules.tensor_roles import with_roles
 
@@ -25,7 +25,6 @@ _KINDS = {
 }
 """Of a module to the word for its matrix; the others are diagonal."""
 _STATISTICS = frozenset(("running_mean", "running_var"))
-_A_BIAS = "a bias: it shifts, it is no linear map"
 _REAL = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -129,18 +128,20 @@ def _beside(constant: Constant, path: str, *, codes: bool) -> tuple[Role, str]:
 def _role(layer: Layer, role: str) -> tuple[Role, str]:
     if role in _STATISTICS:
         return "buffer", "kept by the module, not trained"
-    return ("parameter", _A_BIAS) if role in ("B", "bias", "in_proj_bias") else ("parameter", "")
+    return ("parameter", A_BIAS) if role in ("B", "bias", "in_proj_bias") else ("parameter", "")
 
 
 def _of_no_layer(record: TensorRecord, constant: Constant, inside: str, known: str) -> TensorRecord:
     """The record of a tensor that belongs to no layer, with its role and its reason."""
     if known:
+        if known == A_BIAS:
+            return replace(record, reason=known, logical=constant.elements)
         found = numbers(Leaf(constant))
-        if "starts" not in known:
+        if "starts" not in known and "layout" not in known:
             return replace(record, role="buffer", reason=known)
-        if found is not None and not found.any():
+        if "starts" in known and found is not None and not found.any():
             return replace(record, role="buffer", reason="zeros that a recurrent layer starts from")
-        return replace(record, reason=f"{known}: no linear map")
+        return replace(record, reason=known if "layout" in known else f"{known}: no linear map")
     role, reason = _why_no_layer(constant, inside)
     return replace(record, role=role, reason=reason)
 

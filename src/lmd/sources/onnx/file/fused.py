@@ -1,0 +1,118 @@
+"""Nodes of onnxruntime that its optimiser put in the place of several of the standard, as those again."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy
+
+from lmd.sources.onnx.file.model import Constant, GraphProto, Node
+from lmd.sources.onnx.file.tensors import of_numbers
+
+__all__ = ["with_standard_nodes"]
+
+_DOMAIN = "com.microsoft"
+_Constants = dict[str, Constant]
+_ACTIVATIONS: dict[str, tuple[str, ...]] = {
+    "Relu": (),
+    "Sigmoid": (),
+    "Tanh": (),
+    "LeakyRelu": ("alpha",),
+    "HardSigmoid": ("alpha", "beta"),
+    "Clip": ("min", "max"),
+}
+"""What may follow a fused convolution, and the names of its parameters."""
+
+
+def with_standard_nodes(graph: GraphProto) -> GraphProto:
+    """The graph with convolutions, products and norms apart from what stands before or behind them."""
+    if not any(node.domain == _DOMAIN for node in graph.nodes):
+        return graph
+    constants = dict(graph.constants)
+    nodes = tuple(made for node in graph.nodes for made in _apart(node, constants))
+    return replace(graph, nodes=nodes, constants=constants)
+
+
+def _apart(node: Node, constants: _Constants) -> Iterator[Node]:
+    apart = _FUSED.get(node.op) if node.domain == _DOMAIN and node.outputs and len(node.inputs) > 1 else None
+    yield from (apart(node, constants) if apart else None) or (node,)
+
+
+def _kept(name: str, number: float, constants: _Constants) -> str:
+    while name in constants:
+        name += "_"
+    constants[name] = of_numbers(name, numpy.array(number, numpy.float32))
+    return name
+
+
+def _convolution(node: Node, constants: _Constants) -> list[Node] | None:
+    """``activation(conv(x) + z)``."""
+    settings = {key: value for key, value in node.attributes.items() if not key.startswith("activation")}
+    active, numbers = str(node.attributes.get("activation", "")), node.attributes.get("activation_params", [])
+    words = _ACTIVATIONS.get(active)
+    if words is None or not isinstance(numbers, list) or (numbers and len(numbers) != len(words)):
+        return None
+    made = node.outputs[0]
+    summed, convolved = f"{made}/summed", f"{made}/convolved" if node.takes(3) else f"{made}/summed"
+    nodes = [Node(node.name, "Conv", "", node.inputs[:3], (convolved,), settings)]
+    if node.takes(3):
+        nodes.append(Node(f"{node.called}/Add", "Add", "", (convolved, node.takes(3)), (summed,)))
+    name, given, told = f"{node.called}/{active}", (summed,), dict(zip(words, numbers, strict=False))
+    if active == "Clip":
+        given, told = (summed, *(_kept(f"{name}/{word}", n, constants) for word, n in told.items())), {}
+    return [*nodes, Node(name, active, "", given, node.outputs, told)]
+
+
+def _product(node: Node, constants: _Constants) -> list[Node] | None:
+    """``alpha a b``; matrices that are turned stay with the node."""
+    settings = node.attributes
+    if any(settings.get(key) for key in ("transA", "transB", "transBatchA", "transBatchB")):
+        return None
+    alpha, made = settings.get("alpha", 1.0), node.outputs[0]
+    if alpha == 1.0:
+        return [Node(node.name, "MatMul", "", node.inputs, node.outputs)]
+    scale, product = _kept(f"{node.called}/alpha", alpha, constants), f"{made}/product"
+    return [
+        Node(node.name, "MatMul", "", node.inputs, (product,)),
+        Node(f"{node.called}/Mul", "Mul", "", (product, scale), node.outputs),
+    ]
+
+
+def _norm_of_sum(node: Node, constants: _Constants) -> list[Node] | None:
+    """A norm of a sum, which is the fourth output; its bias is that of the layer before it."""
+    x, skip, made = node.inputs[0], node.takes(1), node.outputs[0]
+    has_mean = node.op == "SkipLayerNormalization"
+    bias = node.takes(4 if has_mean else 3)
+    if any(node.outputs[1:3]):
+        return None
+    nodes = []
+    if bias:
+        nodes.append(Node(f"{node.called}/Bias", "Add", "", (x, bias), (f"{made}/shifted",)))
+        x = f"{made}/shifted"
+    summed = next(filter(None, node.outputs[3:4]), f"{made}/summed")
+    nodes.append(Node(f"{node.called}/Add", "Add", "", (x, skip), (summed,)))
+    op = "LayerNormalization" if has_mean else "SimplifiedLayerNormalization"
+    settings = {"axis": -1, "epsilon": node.attributes.get("epsilon", 1e-12)}
+    given = (summed, *node.inputs[2 : 4 if has_mean else 3])
+    return [*nodes, Node(node.name, op, "", given, (made,), settings)]
+
+
+def _shifted_gelu(node: Node, constants: _Constants) -> list[Node] | None:
+    """``gelu(x + bias)``: the bias is that of the layer before it."""
+    x, bias = node.inputs[:2]
+    if not bias:
+        return None
+    shifted, op = f"{node.outputs[0]}/shifted", "Gelu" if node.op == "BiasGelu" else node.op
+    return [
+        Node(f"{node.called}/Bias", "Add", "", (x, bias), (shifted,)),
+        Node(node.name, op, _DOMAIN, (shifted,), node.outputs),
+    ]
+
+
+_FUSED: dict[str, Callable[[Node, _Constants], list[Node] | None]] = {
+    "FusedConv": _convolution,
+    "FusedMatMul": _product,
+    "SkipLayerNormalization": _norm_of_sum,
+    "SkipSimplifiedLayerNormalization": _norm_of_sum,
+    "BiasGelu": _shifted_gelu,
+    "FastGelu": _shifted_gelu,
+}

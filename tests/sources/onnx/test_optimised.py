@@ -1,0 +1,85 @@
+"""Files that onnxruntime's optimiser saved."""
+
+import numpy
+import onnxruntime
+import pytest
+import torch
+from onnx import helper
+
+from lmd.pipeline.decompose import decompose
+from tests.onnx_files import save
+from tests.sources.onnx.test_networks import largest_difference
+
+RANDOM = numpy.random.default_rng(3)
+LEVELS = onnxruntime.GraphOptimizationLevel
+
+
+def draw(*shape):
+    return RANDOM.normal(size=shape).astype("float32")
+
+
+def optimised(path, level=LEVELS.ORT_ENABLE_EXTENDED):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level, options.log_severity_level = level, 4
+    options.optimized_model_filepath = str(path.with_name("optimised.onnx"))
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return path.with_name("optimised.onnx")
+
+
+def kinds(path):
+    return {row["name"]: (row["kind"], row["out"], row["in"]) for row in decompose(path).rows()}
+
+
+@pytest.mark.parametrize("active", [("Relu", {}), ("LeakyRelu", {"alpha": 0.1}), ("HardSigmoid", {}), ("Clip", {})])
+def test_a_convolution_fused_with_what_follows_is_one(active, tmp_path):
+    op, settings = active
+    bounds = ["low", "high"] if op == "Clip" else []
+    conv = helper.make_node("Conv", ["x", "c.weight", "c.bias"], ["h"], strides=[2, 2], pads=[1, 1, 1, 1])
+    nodes = [conv, helper.make_node(op, ["h", *bounds], ["y"], **settings)]
+    numbers = {"c.weight": draw(4, 2, 3, 3), "c.bias": draw(4)}
+    numbers.update({"low": numpy.float32(-0.2), "high": numpy.float32(0.3)} if bounds else {})
+    path = save(nodes, numbers, tmp_path, inputs={"x": [1, 2, 8, 8]})
+    fused = optimised(path)
+    assert b"FusedConv" in fused.read_bytes()
+    assert kinds(fused) == kinds(path)
+    assert largest_difference(fused, (torch.tensor(draw(1, 2, 8, 8)),)) < 1e-5
+
+
+def test_products_that_turn_their_batches_run_and_norms_of_sums_keep_their_gain(tmp_path):
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["q"], perm=[1, 2, 0, 3]),
+        helper.make_node("Transpose", ["x"], ["k"], perm=[1, 2, 3, 0]),
+        helper.make_node("MatMul", ["q", "k"], ["scores"]),
+        helper.make_node("MatMul", ["scores", "l.weight"], ["a"]),
+        helper.make_node("Add", ["a", "scores"], ["s"]),
+        helper.make_node("LayerNormalization", ["s", "n.weight", "n.bias"], ["y"]),
+    ]
+    numbers = {"l.weight": draw(3, 3), "n.weight": draw(3), "n.bias": draw(3)}
+    path = save(nodes, numbers, tmp_path, inputs={"x": [3, 4, 5, 6]})
+    fused = optimised(path)
+    assert b"transBatchA" in fused.read_bytes()
+    assert kinds(fused) == kinds(path)
+    assert largest_difference(fused, (torch.tensor(draw(3, 4, 5, 6)),)) < 1e-4
+
+
+@pytest.mark.parametrize("mean", [True, False])
+def test_a_norm_of_a_sum_is_a_norm(mean, tmp_path):
+    op, more = ("SkipLayerNormalization", ["n.bias"]) if mean else ("SkipSimplifiedLayerNormalization", [])
+    given = ["h", "x", "n.weight", *more, "l.bias"]
+    nodes = [
+        helper.make_node("MatMul", ["x", "l.weight"], ["h"]),
+        helper.make_node(op, given, ["y"], domain="com.microsoft", epsilon=1e-5),
+    ]
+    numbers = {"l.weight": draw(4, 4), "n.weight": draw(4), "l.bias": draw(4), **({"n.bias": draw(4)} if mean else {})}
+    path = save(nodes, numbers, tmp_path, inputs={"x": [1, 3, 4]})
+    assert kinds(path) == {"l": ("dense", 4, 4), "n": ("diagonal", 4, 4)}
+    assert largest_difference(path, (torch.tensor(draw(1, 3, 4)),)) < 1e-5
+
+
+def test_kernels_in_blocks_are_no_guess(tmp_path):
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], domain="com.microsoft.nchwc")]
+    atlas = decompose(save(nodes, {"w": draw(16, 8, 3, 3)}, tmp_path))
+    assert not list(atlas.rows())
+    (tensor,) = atlas.coverage.tensors
+    assert tensor.status == "unsupported"
+    assert "blocked layout of onnxruntime's own" in tensor.reason
