@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lmd.atlas.atlas import Atlas
+    from lmd.data.errors import UnreadableDataError, UnsafeDataError
+    from lmd.data.examples import Examples
+    from lmd.data.open_data import open_data
     from lmd.factors.factors import Factors
     from lmd.factors.svd import factors_of, randomised_factors
     from lmd.factors.truncated import truncate
@@ -23,11 +26,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Atlas",
+    "Examples",
     "Factors",
+    "UnreadableDataError",
     "UnreadableModelError",
+    "UnsafeDataError",
     "UnsafeModelError",
     "decompose",
     "factors_of",
+    "open_data",
     "open_network",
     "randomised_factors",
     "runnable",
@@ -37,7 +44,11 @@ __all__ = [
 
 _HOMES = {
     "Atlas": "lmd.atlas.atlas",
+    "Examples": "lmd.data.examples",
     "Factors": "lmd.factors.factors",
+    "UnreadableDataError": "lmd.data.errors",
+    "UnsafeDataError": "lmd.data.errors",
+    "open_data": "lmd.data.open_data",
     "UnreadableModelError": "lmd.sources.errors",
     "UnsafeModelError": "lmd.sources.errors",
     "decompose": "lmd.pipeline.decompose",
