@@ -103,6 +103,8 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
         ['weight']
     """
     _refuse_types(model, data, labels, builder)
+    if loss not in (None, "cross_entropy", "mse"):
+        raise ValueError(f"loss={loss!r} must be cross_entropy or mse; leave it out to go by the targets' type.")
     chosen = Options(**options)
     examples = _opened(data, labels)
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()

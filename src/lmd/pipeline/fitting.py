@@ -26,7 +26,7 @@ def fitted(examples: Examples, network: Network, input_shape: InputShape | None)
     shape, told_by = _told(network, input_shape)
     first = _first_layer(network)
     looked_up = first is not None and isinstance(first[1], nn.Embedding | nn.EmbeddingBag)
-    stored = examples.head(1).inputs.dtype
+    stored = next(iter(examples.table.pieces(1)))[0].dtype
     dtype = _dtype(network, stored, looked_up=looked_up)
     examples = examples.prepared(shape=shape, dtype=dtype)
     came = examples.shape
