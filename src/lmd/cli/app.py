@@ -24,6 +24,7 @@ from lmd.cli.data_options import (
     Targets,
     Tokenizer,
     Transform,
+    checked_loss,
     opened,
 )
 from lmd.cli.exits import OneLine, exits
@@ -186,7 +187,7 @@ def decompose(
             atlas = run(
                 model,
                 opened(data, model, how),
-                loss=loss,
+                loss=checked_loss(loss),
                 base=base,
                 out=out,
                 resume=resume,

@@ -1,7 +1,7 @@
 """What a command that takes data takes with it; used by every command that has ``--data``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -22,6 +22,7 @@ __all__ = [
     "Targets",
     "Tokenizer",
     "Transform",
+    "checked_loss",
     "opened",
 ]
 
@@ -47,12 +48,25 @@ Transform = Annotated[
 ]
 Rows = Annotated[int | None, typer.Option(min=1, help="Use the first examples only.")]
 Tokenizer = Annotated[
-    str | None, typer.Option(metavar="PATH", help="Of a text: a folder, tokenizer.json or tok*.bin; MODEL's if it has one.")
+    str | None,
+    typer.Option(metavar="PATH", help="Of a text: a folder, tokenizer.json or tok*.bin; MODEL's if it has one."),
 ]
 Length = Annotated[int, typer.Option(min=1, help="Tokens in one example of a text.")]
 Loss = Annotated[
-    str | None, typer.Option(metavar="cross_entropy|mse", help="Of outputs and targets; by the targets' type if left out.")
+    str | None,
+    typer.Option(metavar="cross_entropy|mse", help="Of outputs and targets; by the targets' type if left out."),
 ]
+
+
+def checked_loss(word: str | None) -> Literal["cross_entropy", "mse"] | None:
+    """The loss that the word names.
+
+    Raises:
+        ValueError: it names none.
+    """
+    if word in (None, "cross_entropy", "mse"):
+        return cast("Literal['cross_entropy', 'mse'] | None", word)
+    raise ValueError(f"--loss {word} must be cross_entropy or mse; leave it out to go by the targets' type.")
 
 
 def opened(data: str | None, model: str, how: dict[str, Any]) -> "Examples | None":

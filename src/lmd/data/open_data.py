@@ -59,7 +59,10 @@ class How:
 
     def __post_init__(self) -> None:
         """Refuse what is no option before anything is read."""
-        choices: tuple[tuple[str, tuple[str, ...]], ...] = (("header", ("auto", "yes", "no")), ("layout", ("HWC", "CHW")))
+        choices: tuple[tuple[str, tuple[str, ...]], ...] = (
+            ("header", ("auto", "yes", "no")),
+            ("layout", ("HWC", "CHW")),
+        )
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be one of {', '.join(allowed)}.")

@@ -60,20 +60,18 @@ class Preparation:
 
     def _arranged(self, inputs: Tensor) -> Tensor:
         shape = self.shape
-        if shape is not None and tuple(inputs.shape[1:]) != shape and inputs[0].numel() == prod(shape):
-            last = self.layout == "HWC" and len(shape) > 1 and inputs.ndim == 2
-            inputs = inputs.reshape(len(inputs), *((*shape[1:], shape[0]) if last else shape))
-            return inputs.movedim(-1, 1) if last else inputs
+        if self.layout == "HWC" and inputs.ndim == 2 and shape is not None and len(shape) > 1:
+            inputs = _reshaped(inputs, (*shape[1:], shape[0]))
         if self.layout == "HWC":
             # a picture without an axis of channels has one of them
             inputs = inputs[..., None] if inputs.ndim == 3 else inputs
             if inputs.ndim < 4:
                 raise ValueError(
-                    f"layout=HWC is about pictures, and each example has shape {tuple(inputs.shape[1:])}; leave it out, "
-                    f"or tell their shape with --input-shape CxHxW."
+                    f"layout=HWC is about pictures, and each example has shape {tuple(inputs.shape[1:])}; leave it "
+                    f"out, or tell their shape with --input-shape CxHxW."
                 )
             inputs = inputs.movedim(-1, 1)
-        return inputs
+        return inputs if shape is None else _reshaped(inputs, shape)
 
     def _typed(self, inputs: Tensor) -> Tensor:
         dtype = self.dtype
@@ -92,6 +90,14 @@ class Preparation:
         return changed
 
 
+def _reshaped(inputs: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """In that shape where that only flattens, unflattens, or adds or drops axes of 1; else as they are."""
+    came = tuple(inputs.shape[1:])
+    flat = len(came) == 1 or len(shape) == 1
+    same = [n for n in came if n != 1] == [n for n in shape if n != 1]
+    return inputs.reshape(len(inputs), *shape) if prod(came) == prod(shape) and (flat or same) else inputs
+
+
 def _per_channel(numbers: Sequence[float], inputs: Tensor, name: str) -> Tensor:
     values = inputs.new_tensor(list(numbers))
     if len(numbers) == 1:
@@ -100,7 +106,7 @@ def _per_channel(numbers: Sequence[float], inputs: Tensor, name: str) -> Tensor:
     if len(numbers) != channels:
         raise ValueError(
             f"{name} has {len(numbers)} numbers and the examples have {channels} channels (shape "
-            f"{tuple(inputs.shape[1:])}); give one number, or one for each channel; with channels last add --layout HWC."
+            f"{tuple(inputs.shape[1:])}); give one number, or one for each channel; with channels last, --layout HWC."
         )
     return values.reshape(-1, *(1,) * (inputs.ndim - 2))
 
@@ -138,7 +144,7 @@ def users_function(word: str) -> Transform:
         spec.loader.exec_module(module)
     except Exception as fault:  # waiver: the user's own code may raise anything, and the message says so
         raise ValueError(f"running {file} raised {type(fault).__name__}: {fault}; mend the transform.") from fault
-    function = getattr(module, name, None)
-    if not callable(function):
+    function: Transform | None = getattr(module, name, None)
+    if function is None or not callable(function):
         raise ValueError(f"{file} has no function {name!r}; name the one that takes a batch and returns one.")
     return function

@@ -13,7 +13,17 @@ import lmd.findings
 from lmd.activations.observing.whole import WholeNetwork
 from lmd.layers.layer_matrix import LayerMatrix
 
-__all__ = ["Analysis", "Finding", "InapplicableError", "NotApplicable", "analyses", "analyses_of", "analyses_of_network", "analysis", "run"]
+__all__ = [
+    "Analysis",
+    "Finding",
+    "InapplicableError",
+    "NotApplicable",
+    "analyses",
+    "analyses_of",
+    "analyses_of_network",
+    "analysis",
+    "run",
+]
 
 
 class InapplicableError(ValueError):

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lmd.activations.observing.losses import LossName
 from lmd.activations.input_sizes import sized
+from lmd.activations.observing.losses import LossName
 from lmd.atlas.atlas import Atlas, layer_file
 from lmd.atlas.folder import read_record, write_tensors
 from lmd.atlas.layer_record import LayerRecord, Stored
@@ -29,10 +29,11 @@ from lmd.layers.updates.differences import Unpaired
 from lmd.layers.walk import Walk, walk
 from lmd.linalg.progress import listening
 from lmd.pipeline.base import against_base
-from lmd.pipeline.layer_task import LayerTask, record_of
 from lmd.pipeline.fitting import fitted
+from lmd.pipeline.layer_task import LayerTask, record_of
 from lmd.pipeline.on_data import network_findings, seen_on_data
 from lmd.pipeline.options import Options
+from lmd.sources.checksum import sha256_of_tensors
 from lmd.sources.coverage import UNCHOSEN, Coverage, coverage_of
 from lmd.sources.network import Network
 from lmd.sources.open_network import open_network
@@ -47,6 +48,7 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     data: Any = None,
     *,
     base: nn.Module | str | Path | None = None,
+    targets: Any = None,
     labels: Tensor | None = None,
     loss: LossName | None = None,
     out: str | Path | None = None,
@@ -68,7 +70,9 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
             model that it changes.
         data: examples to run through the network, only for networks that run: a tensor ``(n, ...)``, what
             ``lmd.open_data`` returns, or anything that it opens.
-        labels: target of each example, a class or numbers; a file's own come with ``lmd.open_data``.
+        targets: what the network should say of each example, a class or numbers: a tensor, an array or a file; of data
+            that ``lmd.open_data`` opened they are with the data.
+        labels: class of each example for pictures, where it is not the target.
         loss: ``cross_entropy`` or ``mse``, whose gradients the layers see; found out from the targets by default.
         out: folder for the atlas; each layer is written as soon as it is done.
         resume: go on with an interrupted run in ``out``; its weights, options and version must be the same.
@@ -106,7 +110,7 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     if loss not in (None, "cross_entropy", "mse"):
         raise ValueError(f"loss={loss!r} must be cross_entropy or mse; leave it out to go by the targets' type.")
     chosen = Options(**options)
-    examples = _opened(data, labels)
+    examples = _opened(data, targets, labels)
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
     folder = checked_folder(out, resume=resume, force=force)
     network = open_network(model, kinds=chosen.kinds, builder=builder)
@@ -117,10 +121,10 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     network = replace(network, name=name or network.name, wishes=chosen.wishes)
     found, other = against_base(walk(network), network, base)
     layers = _selected(found.layers, chosen.layers)
-    seen = seen_on_data(network, layers, examples, loss=loss, seed=chosen.seed, tell=progress)
+    seen = seen_on_data(network, layers, examples, labels=labels, loss=loss, seed=chosen.seed, tell=progress)
     tasks = [LayerTask(one, chosen, seen.given.get(one.name, {}), seen.why.get(one.name, {})) for one in layers]
     provenance = {**_provenance(network, chosen, started), "builder": builder, "base": other}
-    provenance["data"] = None if examples is None else examples.described()
+    provenance["data"] = None if examples is None else _described_data(examples, labels)
     head = Atlas(
         _described(network, picture),
         _planned(network, found, layers),
@@ -139,7 +143,7 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
         coverage=_coverage(network, found, layers, records),
         layers=records,
         provenance=took,
-        whole=network_findings(seen, records),
+        whole=network_findings(seen, records, whole=len(layers) == len(found.layers)),
         complete=True,
     )
     if folder:
@@ -187,16 +191,22 @@ def _refuse_types(model: object, data: object, labels: object, builder: str | No
         raise ValueError(f"builder={builder!r} is for bare checkpoints; the model is a module already; leave it out.")
 
 
-def _opened(data: Any, labels: Tensor | None) -> Examples | None:
+def _opened(data: Any, targets: Any, labels: Tensor | None) -> Examples | None:
     if data is None:
+        if targets is not None:
+            raise ValueError("targets came without data; give the examples that they belong to as data.")
         return None
-    if labels is None:
-        return open_data(data)
-    if isinstance(data, Examples):
-        raise ValueError("labels came with data that are open already; give them to open_data as targets.")
-    if isinstance(data, Tensor) and len(labels) != len(data):
-        raise ValueError(f"labels has {len(labels)} entries, data {len(data)} examples; give one label for each.")
-    return open_data(data, targets=labels)
+    if targets is not None and isinstance(data, Examples):
+        raise ValueError("targets came with data that are open already; give them to open_data.")
+    examples = open_data(data) if targets is None else open_data(data, targets=targets)
+    if labels is not None and len(labels) != examples.count:
+        raise ValueError(f"labels has {len(labels)} entries, data {examples.count} examples; give one label for each.")
+    return examples
+
+
+def _described_data(examples: Examples, labels: Tensor | None) -> dict[str, Any]:
+    known = examples.described()
+    return known if labels is None else {**known, "labels": sha256_of_tensors({"labels": labels})}
 
 
 def _watched(records: Iterable[LayerRecord], total: int, progress: Progress | None) -> Iterator[LayerRecord]:

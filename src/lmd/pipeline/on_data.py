@@ -44,11 +44,12 @@ class SeenOnData:
     whole: WholeNetwork | None = None
 
 
-def seen_on_data(
+def seen_on_data(  # noqa: PLR0913 - what is to be seen of what, and how, keyword-only
     network: Network,
     layers: Sequence[LayerMatrix],
     examples: Examples | None,
     *,
+    labels: Tensor | None = None,
     loss: LossName | None = None,
     seed: int = 0,
     tell: Callable[[int, int, str], None] | None = None,
@@ -64,7 +65,7 @@ def seen_on_data(
     modules = {network.names.get(path, path) or "weight": (path, module) for path, module in model.named_modules()}
     rows = {row.name: found for row in layers if (found := _watch(row, modules)) is not None}
     watches = {watch.key: watch for watch in rows.values()}
-    pictured = dict(_pictured(model, examples, layers, modules))
+    pictured = dict(_pictured(model, examples, labels, _linear(layers, modules)))
     observed = observe(model, examples, list(watches.values()), loss=loss, seed=seed, tell=tell)
     given, why = {}, {}
     for row in layers:
@@ -87,7 +88,9 @@ def _watch(row: LayerMatrix, modules: Mapping[str, tuple[str, nn.Module]]) -> Wa
         return Watch(path, "", (out, inn - folded))
     if row.kind == "gate":
         for name, (path, module) in modules.items():
-            if isinstance(module, nn.RNNBase | nn.RNNCellBase) and (name == "weight" or row.name.startswith(f"{name}.")):
+            if isinstance(module, nn.RNNBase | nn.RNNCellBase) and (
+                name == "weight" or row.name.startswith(f"{name}.")
+            ):
                 inside = row.name if name == "weight" else row.name.removeprefix(f"{name}.")
                 part = inside if inside.endswith(("input", "hidden")) else inside.rpartition(".")[0]
                 return Watch(path, part, (module.hidden_size, inn))
@@ -120,21 +123,21 @@ def _with_constant(moments: Moments, row: LayerMatrix) -> Moments:
     return replace(moments, input_mean=torch.cat([mean, one]), input_second=second)
 
 
+def _linear(layers: Iterable[LayerMatrix], modules: Mapping[str, tuple[str, nn.Module]]) -> dict[str, LayerMatrix]:
+    # a map of what comes into the normalisation before the layer is asked about other inputs than the layer's own
+    known = ((row, modules[row.name]) for row in layers if row.name in modules and row.own_inputs)
+    return {path: row for row, (path, module) in known if isinstance(module, nn.Linear)}
+
+
 def _pictured(
-    model: nn.Module,
-    examples: Examples,
-    layers: Iterable[LayerMatrix],
-    modules: Mapping[str, tuple[str, nn.Module]],
+    model: nn.Module, examples: Examples, labels: Tensor | None, rows: Mapping[str, LayerMatrix]
 ) -> Iterator[tuple[str, Activations]]:
     """Inputs and outputs themselves of dense layers, of all examples in memory or of the first of a stream."""
-    # a map of what comes into the normalisation before the layer is asked about other inputs than the layer's own
-    rows = {
-        modules[row.name][0]: row
-        for row in layers
-        if row.name in modules and isinstance(modules[row.name][1], nn.Linear) and row.own_inputs
-    }
     inputs, targets = examples.head(examples.count if examples.table.form == "tensor" else _PICTURED)
-    labels = targets if targets is not None and targets.ndim == 1 and not targets.dtype.is_floating_point else None
+    if labels is not None:
+        labels = labels[: len(inputs)]
+    elif targets is not None and targets.ndim == 1 and not targets.dtype.is_floating_point:
+        labels = targets
     for seen in capture(model, inputs, labels, list(rows)):
         yield rows[seen.layer].name, _widened(seen, rows[seen.layer])
 
@@ -147,15 +150,20 @@ def _widened(seen: Activations, row: LayerMatrix) -> Activations:
     return replace(seen, inputs=torch.cat([seen.inputs, ones], dim=1))
 
 
-def network_findings(seen: SeenOnData, records: Sequence[LayerRecord]) -> dict[str, Any]:
-    """What was found about the network as a whole, as JSON values; nothing without data."""
-    if seen.whole is None:
+def network_findings(seen: SeenOnData, records: Sequence[LayerRecord], *, whole: bool) -> dict[str, Any]:
+    """What was found about the network as a whole, as JSON values; nothing without data.
+
+    Args:
+        seen: what was seen.
+        records: the layers, decomposed.
+        whole: whether they are all layers, so that their norms multiply to that of the network.
+    """
+    found = seen.whole
+    if found is None:
         return {}
-    whole = seen.whole
-    if whole.jacobians is not None:
-        product = _product(seen, records)
-        whole = replace(whole, jacobians=replace(whole.jacobians, product=product))
-    return findings_entry([run(chosen, "", {WholeNetwork: whole}) for chosen in analyses_of_network()])
+    if found.jacobians is not None and whole:
+        found = replace(found, jacobians=replace(found.jacobians, product=_product(seen, records)))
+    return findings_entry([run(chosen, "", {WholeNetwork: found}) for chosen in analyses_of_network()])
 
 
 def _product(seen: SeenOnData, records: Sequence[LayerRecord]) -> float | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Gates", "GateSums", "watching_gates"]
+__all__ = ["GateSums", "Gates", "watching_gates"]
 
 Seen = Callable[[str, Tensor, str], None]
 
@@ -44,8 +44,10 @@ _NAMES = {function: name for name, functions in _FUNCTIONS.items() for function 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gates:
-    """The gates behind one layer, over all examples; a gate is open where the nonlinearity's derivative is above half
-    of its largest: for ReLU, where its input is positive.
+    """The gates behind one layer, over all examples.
+
+    A gate is open where the nonlinearity's derivative is above half of its largest: of ReLU, where
+    its input is positive.
 
     Attributes:
         layer: path of the layer.
@@ -77,7 +79,7 @@ class _Mode(TorchFunctionMode):
         super().__init__()
         self._see = see
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         named = kwargs or {}
         name = _NAMES.get(func)
         if name is not None:

@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 from lmd.activations.activations import as_it_was
 from lmd.activations.observing.gates import watching_gates
 
-__all__ = ["Gate", "Call", "first_tensor", "watched", "with_first"]
+__all__ = ["Call", "Gate", "first_tensor", "watched", "with_first"]
 
 Call = Callable[[str, nn.Module, tuple[Any, ...], Any], Any]
 """From path, module, what it was called with and what it gave to what it gives instead; None for the same."""

@@ -72,12 +72,14 @@ def loss_of(outputs: Tensor, targets: Tensor, wished: LossName | None = None) ->
         ValueError: none fits, or the targets are no classes of this network.
     """
     whole = not targets.dtype.is_floating_point or bool((targets == targets.round()).all() and targets.ndim == 1)
-    name = wished or ("cross_entropy" if whole and outputs.ndim > 1 and outputs.numel() > len(outputs) else "mse")
+    name: LossName = wished or (
+        "cross_entropy" if whole and outputs.ndim > 1 and outputs.numel() > len(outputs) else "mse"
+    )
     if name == "mse":
         if targets.numel() != outputs.numel():
             raise ValueError(
-                f"the targets have shape {tuple(targets.shape)} and the network's outputs {tuple(outputs.shape)}; squares "
-                f"need a number for each output: give such targets, or whole numbers as classes."
+                f"the targets have shape {tuple(targets.shape)} and the network's outputs {tuple(outputs.shape)}; "
+                f"squares need a number for each output: give such targets, or whole numbers as classes."
             )
         return Loss("mse")
     scores, classes = _by_class(outputs, targets)
@@ -89,8 +91,8 @@ def loss_of(outputs: Tensor, targets: Tensor, wished: LossName | None = None) ->
     low, high = int(classes.min()), int(classes.max())
     if low < 0 or high >= scores.shape[1]:
         raise ValueError(
-            f"the targets run from {low} to {high}, and the network tells {scores.shape[1]} classes apart, counted from "
-            f"0; choose another label column, or shift the targets."
+            f"the targets run from {low} to {high}, and the network tells {scores.shape[1]} classes apart, "
+            f"counted from 0; choose another label column, or shift the targets."
         )
     held = outputs.detach().double()
     sums = scores.detach().double().sum(dim=1)

@@ -147,12 +147,16 @@ def vectors_of(
     return taker(module, x, y, shape, generator)
 
 
-def _none(module: Any, x: Tensor, y: Tensor, shape: tuple[int, int], generator: torch.Generator) -> Vectors | None:  # noqa: ARG001
+def _none(module: Any, x: Tensor, y: Tensor, shape: tuple[int, int], generator: torch.Generator) -> Vectors | None:
     return None
 
 
 def _tokens(
-    module: nn.Module, x: Tensor, y: Tensor, shape: tuple[int, int], generator: torch.Generator  # noqa: ARG001
+    module: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    shape: tuple[int, int],
+    generator: torch.Generator,
 ) -> Vectors | None:
     if not x.ndim or x.shape[-1] != shape[1] or y.shape[-1] != shape[0] or x.shape[:-1] != y.shape[:-1]:
         return None
@@ -165,7 +169,11 @@ def _tokens(
 
 
 def _entries(
-    module: nn.Embedding, x: Tensor, y: Tensor, shape: tuple[int, int], generator: torch.Generator  # noqa: ARG001
+    module: nn.Embedding,
+    x: Tensor,
+    y: Tensor,
+    shape: tuple[int, int],
+    generator: torch.Generator,
 ) -> Vectors | None:
     rows = y.reshape(-1, y.shape[-1])
     if rows.shape[1] != shape[0] or x.numel() != len(rows):
@@ -173,7 +181,9 @@ def _entries(
     return Vectors("entries", x.reshape(-1), rows, None, len(rows))
 
 
-def _patches(module: _ConvNd, x: Tensor, y: Tensor, shape: tuple[int, int], generator: torch.Generator) -> Vectors | None:
+def _patches(
+    module: _ConvNd, x: Tensor, y: Tensor, shape: tuple[int, int], generator: torch.Generator
+) -> Vectors | None:
     axes = len(module.kernel_size)
     if x.ndim != axes + 2 or shape != (module.out_channels, module.in_channels * prod(module.kernel_size)):
         return None
@@ -233,4 +243,3 @@ _TAKERS: tuple[tuple[type, _Taker], ...] = (
     (nn.RNNCellBase, _none),
     (nn.Module, _tokens),
 )
-

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from lmd.activations.observing.gates import Gates, GateSums
 from lmd.activations.observing.hooks import first_tensor, watched, with_first
-from lmd.activations.observing.losses import Loss, LossName, Score, loss_of
+from lmd.activations.observing.losses import LossName, Score, loss_of
 from lmd.activations.observing.moments import Moments, Sums, Vectors, takes, vectors_of
 from lmd.activations.observing.steps import steps_of
 from lmd.activations.observing.whole import (
@@ -120,6 +121,10 @@ class _Run:
         self.by_path: dict[str, list[Watch]] = {}
         self.reasons: dict[str, str] = {}
         self.sums = dict(self._allotted(watches))
+        # gates are those of the whole network, whichever rows were chosen
+        for path, module in self.modules.items():
+            if isinstance(module, nn.Linear | _ConvNd):
+                self.by_path[path] = []
         for watch in watches:
             self.by_path.setdefault(watch.path, []).append(watch)
         self.gates: dict[str, GateSums] = {}
@@ -175,8 +180,14 @@ class _Run:
         vectors = None
         for watch in self.by_path[path]:
             vectors = self._summed(watch, module, (x.detach(), y.detach()), answer, given)
-        watch = self.by_path[path][0]
-        if vectors is None or watch.part or not torch.is_grad_enabled() or not y.dtype.is_floating_point:
+        watch = next(iter(self.by_path[path]), None)
+        if (
+            watch is None
+            or vectors is None
+            or watch.part
+            or not torch.is_grad_enabled()
+            or not y.dtype.is_floating_point
+        ):
             return None
         kept = y if y.requires_grad else y.detach().requires_grad_()
         self._outputs.append((self.sums[watch.key], vectors, kept))
@@ -213,8 +224,8 @@ class _Run:
 
     def _score(self, outputs: Tensor, targets: Tensor) -> None:
         try:
-            self.loss = self.loss or loss_of(outputs, targets, self.wished)
-            loss_of(outputs, targets, self.loss.name)
+            chosen = loss_of(outputs, targets, self.wished if self.loss is None else self.loss.name)
+            self.loss = self.loss or chosen
         except ValueError as fault:
             raise _LossError(str(fault)) from fault
         value = self.loss(outputs, targets)
@@ -280,9 +291,7 @@ class _Run:
         if not len(near):
             reasons |= dict.fromkeys(("segments", "pairs"), "all examples are the same")
         else:
-            whole = replace(
-                whole, near_pairs=pairs_of(sample, outputs, near), far_pairs=pairs_of(sample, outputs, far)
-            )
+            whole = replace(whole, near_pairs=pairs_of(sample, outputs, near), far_pairs=pairs_of(sample, outputs, far))
             whole = self._along(whole, sample, near, far, tell)
         try:
             points = sample[_spread(len(sample), _POINTS)]
@@ -291,9 +300,7 @@ class _Run:
             reasons["jacobians"] = str(fault)
         return replace(whole, reasons=reasons)
 
-    def _along(
-        self, whole: WholeNetwork, sample: Tensor, near: Tensor, far: Tensor, tell: Tell | None
-    ) -> WholeNetwork:
+    def _along(self, whole: WholeNetwork, sample: Tensor, near: Tensor, far: Tensor, tell: Tell | None) -> WholeNetwork:
         if not self.gates:
             return whole
         if tell is not None:

@@ -147,7 +147,7 @@ def gates_at(model: nn.Module, paths: list[str], points: Tensor) -> dict[str, Te
     """Open gates behind each layer at each point, ``(points, gates)``."""
     found: dict[str, list[Tensor]] = {}
 
-    def gate(path: str, name: str, opened: Tensor) -> None:  # noqa: ARG001
+    def gate(path: str, name: str, opened: Tensor) -> None:
         if len(opened) == len(points):
             found.setdefault(path, []).append(opened.reshape(len(points), -1))
 

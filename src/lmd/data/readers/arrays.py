@@ -83,9 +83,7 @@ def from_npz(path: Path) -> Table:
             streams = [_rows(archive, info, path.name, size) for info in wanted]
             yield from ((parts[0], parts[1] if len(parts) > 1 else None) for parts in zip(*streams, strict=True))
 
-    return Table(
-        path.name, shapes[0][0], shapes[0][1:], pieces, targets is not None, form="npz", files=(str(path),)
-    )
+    return Table(path.name, shapes[0][0], shapes[0][1:], pieces, targets is not None, form="npz", files=(str(path),))
 
 
 def _chosen(members: dict[str, zipfile.ZipInfo], names: tuple[str, ...]) -> str | None:

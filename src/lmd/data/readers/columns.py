@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy
 import torch
@@ -121,7 +121,7 @@ def _piece(frame: "pandas.DataFrame", target: _Target, file: str, first: int) ->
 
 def _targets(frame: "pandas.DataFrame", target: _Target, file: str) -> Tensor:
     assert target.index is not None
-    column = frame.iloc[:, target.index]
+    column: Any = frame.iloc[:, target.index]
     if column.isna().any():
         raise UnreadableDataError(f"{file} has rows without a target; fill them in or leave the rows out.")
     if target.classes:
@@ -133,7 +133,7 @@ def _targets(frame: "pandas.DataFrame", target: _Target, file: str) -> Tensor:
 def _no_number(kept: "pandas.DataFrame", name: object, file: str, first: int) -> str:
     import pandas
 
-    column = kept[name]
+    column: Any = kept[name]
     bad = pandas.to_numeric(column, errors="coerce").isna()
     row = int(bad.to_numpy().argmax())
     return (
@@ -196,7 +196,9 @@ def _first_line(path: Path, separator: str, header: Header) -> tuple[bool, list[
             text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
             rows = [row for row, _ in zip(csv.reader(text, delimiter=separator), range(2), strict=False)]
     except (UnicodeDecodeError, csv.Error, EOFError, zlib.error, gzip.BadGzipFile) as fault:
-        raise UnreadableDataError(f"{path.name} is no table of text that can be read: {fault}; save it again.") from fault
+        raise UnreadableDataError(
+            f"{path.name} is no table of text that can be read: {fault}; save it again."
+        ) from fault
     if not rows or not rows[0]:
         raise UnreadableDataError(f"{path.name} is empty; give a table with one row for each example.")
     if header != "auto":
@@ -224,7 +226,7 @@ class _Bounded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]  # any writable buffer
+    def readinto(self, buffer: Any) -> int:
         held = self._file.read(len(buffer))
         end = held.rfind(b"\n")
         self._since = len(held) - end - 1 if end >= 0 else self._since + len(held)
@@ -242,8 +244,8 @@ class _Bounded(io.RawIOBase):
 
 
 def _lines(path: Path) -> IO[bytes]:
-    file = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    return io.BufferedReader(_Bounded(file, path.name), 1 << 16)  # type: ignore[arg-type,return-value]  # raw bytes
+    file: Any = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115 - closed with its reader
+    return io.BufferedReader(_Bounded(file, path.name), 1 << 16)
 
 
 def _parquet(path: Path) -> tuple[list[str], Frames]:
@@ -257,7 +259,9 @@ def _parquet(path: Path) -> tuple[list[str], Frames]:
     try:
         names = list(pyarrow.parquet.read_schema(path).names)
     except faults as fault:
-        raise UnreadableDataError(f"{path.name} is no Parquet file that can be read: {fault}; save it again.") from fault
+        raise UnreadableDataError(
+            f"{path.name} is no Parquet file that can be read: {fault}; save it again."
+        ) from fault
 
     def frames(size: int) -> "Iterator[pandas.DataFrame]":
         try:
@@ -278,7 +282,7 @@ def targets_of(path: Path, header: Header) -> tuple[Tensor, tuple[str, ...]]:
     names, frames = _parquet(path) if path.suffix == ".parquet" else _csv(path, header)
     if len(names) != 1:
         raise UnreadableDataError(
-            f"{path.name} has {len(names)} columns; a file of targets needs one: keep that, or use --label with the data."
+            f"{path.name} has {len(names)} columns; a file of targets needs one: keep that, or use --label."
         )
     _, classes = _surveyed(frames, 0, path.name, _CELLS)
     parts = [_targets(frame, _Target(0, classes), path.name) for frame in frames(_CELLS)]

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy
 import torch
@@ -53,7 +53,7 @@ def from_idx(path: Path) -> Table:
     return Table(path.name, shape[0], shape[1:], pieces, form="idx", files=(str(path),))
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> Any:
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 

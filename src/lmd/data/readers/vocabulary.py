@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from lmd.data.errors import UnreadableDataError
@@ -35,7 +36,7 @@ def llama2c_encoder(path: Path) -> Callable[[str], list[int]]:
 
 def _joined(tokens: list[int], words: list[bytes], numbers: dict[bytes, int], scores: list[float]) -> list[int]:
     while True:
-        pairs = (numbers.get(words[a] + words[b]) for a, b in zip(tokens, tokens[1:], strict=False))
+        pairs = (numbers.get(words[a] + words[b]) for a, b in pairwise(tokens))
         known = [(-scores[number], place, number) for place, number in enumerate(pairs) if number is not None]
         if not known:
             return tokens

@@ -19,7 +19,7 @@ class OpenGates(Finding):
     gates_open: Measured = quantity(
         "P(φ′(z) > ½)",
         unit="1",
-        meaning="Share of gates that are open: of ReLU, of inputs above 0; else where the slope is above half its largest",
+        meaning="Share of gates that are open: of ReLU inputs above 0, else slopes above half of the largest",
         source="Montúfar et al. 2014; Hanin & Rolnick 2019",
     )
     unit_gates: Measured = quantity(
