@@ -4,6 +4,11 @@ import pytest
 import torch
 
 from lmd.activations.activations import Activations
+from lmd.activations.observing.gates import Gates
+from lmd.activations.observing.moments import Moments
+from lmd.activations.observing.observe import Watch, observe
+from lmd.activations.observing.whole import WholeNetwork
+from lmd.data.open_data import open_data
 from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import analyses
@@ -26,7 +31,13 @@ ROUNDED = LayerMatrix("layer", "dense", (6, 4), Held("layer.weight", W.half()))
 H = RecurrentMatrix("layer", "gate", (5, 5), Held("h", torch.randn(5, 5, generator=GENERATOR)))
 CONVOLUTION = layers_of(torch.nn.Conv2d(2, 3, 3, padding=1), (2, 5, 6))
 STATES = layers_of(seeded(LinearRecurrentUnit))["decay"]
+NETWORK = torch.nn.Sequential(torch.nn.Linear(4, 6, bias=False), torch.nn.ReLU(), torch.nn.Linear(6, 3))
+NETWORK[0].weight.data = W
+SEEN = observe(NETWORK, open_data(X, targets=torch.arange(20) % 3), [Watch("0", "", (6, 4))])
 GIVEN = {
+    Moments: SEEN.moments["0"],
+    Gates: SEEN.gates["0"],
+    WholeNetwork: SEEN.whole,
     Factors: factors_of(W),
     LayerMatrix: ROUNDED,
     Activations: Activations("layer", X, X @ W.T, None),

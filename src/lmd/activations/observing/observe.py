@@ -129,7 +129,8 @@ class _Run:
             self.by_path.setdefault(watch.path, []).append(watch)
         self.gates: dict[str, GateSums] = {}
         self.patterns: set[bytes] | None = set()
-        self.score, self.loss = Score(), None
+        self.score = Score()
+        self.loss: Loss | None = None
         self.sample = _Sample(self.generator)
         self.classes: dict[int, int] = {}
         self.target_sums = torch.zeros(3, dtype=torch.float64)

@@ -134,8 +134,8 @@ def _no_number(kept: "pandas.DataFrame", name: object, file: str, first: int) ->
     import pandas
 
     column: Any = kept[name]
-    bad = pandas.to_numeric(column, errors="coerce").isna()
-    row = int(bad.to_numpy().argmax())
+    numbers: Any = pandas.to_numeric(column, errors="coerce")
+    row = int(numbers.isna().to_numpy().argmax())
     return (
         f"{file}, row {first + row + 1}, column {name!r} holds {str(column.iloc[row])[:40]!r}, which is no number; "
         f"choose it with --label if it is the target, or encode it as numbers."
