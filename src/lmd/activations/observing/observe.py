@@ -12,7 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from lmd.activations.observing.gates import Gates, GateSums
 from lmd.activations.observing.hooks import first_tensor, watched, with_first
-from lmd.activations.observing.losses import LossName, Score, loss_of
+from lmd.activations.observing.losses import Loss, LossName, Score, loss_of
 from lmd.activations.observing.moments import Moments, Sums, Vectors, takes, vectors_of
 from lmd.activations.observing.steps import steps_of
 from lmd.activations.observing.whole import (
@@ -115,7 +115,8 @@ class _Run:
     def __init__(
         self, model: nn.Module, watches: Sequence[Watch], loss: LossName | None, seed: int, *, targets: bool
     ) -> None:
-        self.model, self.wished, self.with_targets = model, loss, targets
+        self.model, self.with_targets = model, targets
+        self.wished: LossName | None = loss
         self.generator = torch.Generator().manual_seed(seed)
         self.modules = dict(model.named_modules())
         self.by_path: dict[str, list[Watch]] = {}

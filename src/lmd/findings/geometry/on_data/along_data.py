@@ -92,7 +92,7 @@ def _leading(factors: Factors, moments: Moments, energy: float) -> dict[str, Mea
     error = 4 * factors.shape[1] * torch.finfo(torch.float64).eps + 2 * factors.orthogonality_defect
     why = "that share of directions holds that share of the norm by definition"
     return {
-        "leading_directions": Measured(k, error=0, reason=why),
+        "leading_directions": Measured(k, error=0.0, reason=why),
         "leading_energy": _honest(moments, min(share, 1.0), k / factors.shape[1], error),
     }
 

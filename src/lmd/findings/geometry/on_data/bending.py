@@ -71,7 +71,7 @@ def bending(whole: WholeNetwork) -> Bending:
         raise InapplicableError("no nonlinearity stands right behind a layer that is called")
     near, far = whole.near, whole.far
     head, share = folds(None if near is None else near.whole, None if far is None else far.whole)
-    pieces = Measured(whole.patterns, whole.examples, 0)
+    pieces = Measured(whole.patterns, whole.examples, 0.0)
     if whole.patterns is None:
         pieces = Measured(None, reason="examples cannot be told apart behind every layer")
     density = Measured(None, reason=head.reason)

@@ -49,6 +49,6 @@ def duplicates(moments: Moments) -> Duplicates:
     direction = "exact" if moments.exact else "upper"
     return Duplicates(
         layer=moments.layer,
-        duplicate_units=Measured(copies, 0, 0, direction),
-        constant_units=Measured(int(constant.sum()), 0, 0, direction),
+        duplicate_units=Measured(copies, 0, 0.0, direction),
+        constant_units=Measured(int(constant.sum()), 0, 0.0, direction),
     )

@@ -46,7 +46,7 @@ def folding(gates: Gates) -> Folding:
     if gates.patterns is None:
         pieces = Measured(None, reason="examples cannot be told apart behind this layer")
     else:
-        pieces = Measured(gates.patterns, _independent(gates), 0)
+        pieces = Measured(gates.patterns, _independent(gates), 0.0)
     return Folding(layer=gates.layer, pieces=pieces, near_folds=near, near_folds_share=share)
 
 

@@ -62,7 +62,7 @@ def open_gates(gates: Gates) -> OpenGates:
         unit_gates=Measured(
             tuple(gates.open_share.tolist()), None, rounding, reason="gates_open has the baseline of each of them"
         ),
-        dead_units=Measured(int((gates.opened == 0).sum()), 0, 0),
-        always_open_units=Measured(int((gates.closed == 0).sum()), 0, 0),
+        dead_units=Measured(int((gates.opened == 0).sum()), 0, 0.0),
+        always_open_units=Measured(int((gates.closed == 0).sum()), 0, 0.0),
         unseen_share=Measured(min(1.0, 3 / n), None, None, "upper", "a bound by counting alone"),
     )
