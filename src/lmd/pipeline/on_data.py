@@ -83,7 +83,8 @@ def _watch(row: LayerMatrix, modules: Mapping[str, tuple[str, nn.Module]]) -> Wa
     # an input more is the constant 1 of a bias that was folded in
     path, module = modules.get(row.name, ("", None))
     out, inn = row.shape
-    if row.kind in ("dense", "embedding", "kernel_matrix") and module is not None:
+    # what goes into a normalisation's scale is what it has normalised, which nobody sees
+    if row.kind not in ("gate", "diagonal") and module is not None:
         folded = 0 if row.bias is not None else _folded(module, inn, row)
         return Watch(path, "", (out, inn - folded))
     if row.kind == "gate":
