@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmd.atlas.atlas import Atlas
     from lmd.atlas.trajectory import Trajectory
+    from lmd.data.errors import UnreadableDataError, UnsafeDataError
+    from lmd.data.examples import Examples
+    from lmd.data.open_data import open_data
     from lmd.factors.factors import Factors
     from lmd.factors.svd import factors_of, randomised_factors
     from lmd.factors.truncated import truncate
@@ -26,14 +29,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Atlas",
+    "Examples",
     "Factors",
     "Recorder",
     "Trajectory",
+    "UnreadableDataError",
     "UnreadableModelError",
+    "UnsafeDataError",
     "UnsafeModelError",
     "compare",
     "decompose",
     "factors_of",
+    "open_data",
     "open_network",
     "randomised_factors",
     "runnable",
@@ -43,9 +50,13 @@ __all__ = [
 
 _HOMES = {
     "Atlas": "lmd.atlas.atlas",
+    "Examples": "lmd.data.examples",
     "Factors": "lmd.factors.factors",
     "Recorder": "lmd.training.recorder",
     "Trajectory": "lmd.atlas.trajectory",
+    "UnreadableDataError": "lmd.data.errors",
+    "UnsafeDataError": "lmd.data.errors",
+    "open_data": "lmd.data.open_data",
     "UnreadableModelError": "lmd.sources.errors",
     "UnsafeModelError": "lmd.sources.errors",
     "compare": "lmd.pipeline.comparing.compare",

@@ -4,6 +4,11 @@ import pytest
 import torch
 
 from lmd.activations.activations import Activations
+from lmd.activations.observing.gates import Gates
+from lmd.activations.observing.moments import Moments
+from lmd.activations.observing.observe import Watch, observe
+from lmd.activations.observing.whole import WholeNetwork
+from lmd.data.open_data import open_data
 from lmd.factors.factors import Factors
 from lmd.factors.sides import Sides
 from lmd.factors.svd import factors_of
@@ -34,7 +39,13 @@ STATES = layers_of(seeded(LinearRecurrentUnit))["decay"]
 EARLIER, LATER = torch.nn.Linear(4, 6, bias=False), torch.nn.Linear(4, 6, bias=False)
 for _module, _weights in ((EARLIER, W), (LATER, W + 0.1 * W.flip(0))):
     _module.weight.data = _weights.clone()
+NETWORK = torch.nn.Sequential(torch.nn.Linear(4, 6, bias=False), torch.nn.ReLU(), torch.nn.Linear(6, 3))
+NETWORK[0].weight.data = W
+SEEN = observe(NETWORK, open_data(X, targets=torch.arange(20) % 3), [Watch("0", "", (6, 4))])
 GIVEN = {
+    Moments: SEEN.moments["0"],
+    Gates: SEEN.gates["0"],
+    WholeNetwork: SEEN.whole,
     Factors: factors_of(W),
     LayerMatrix: ROUNDED,
     Activations: Activations("layer", X, X @ W.T, None),

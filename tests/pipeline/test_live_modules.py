@@ -138,7 +138,7 @@ def test_what_cannot_be_copied_is_decomposed_all_the_same() -> None:
     [
         ({"labels": torch.zeros(2)}, ValueError, "labels came without data"),
         ({"data": torch.zeros(2, 3), "labels": [0, 1]}, TypeError, "labels is of type list"),
-        ({"data": torch.zeros(2, 9)}, ValueError, "does not take data of shape"),
+        ({"data": torch.zeros(2, 9)}, ValueError, "takes 3 numbers, and each example of data has 9"),
         ({"vectors": "all"}, TypeError, "vectors='all' is of type str"),
         ({"rank": True}, TypeError, "rank=True is of type bool"),
         ({"layers": ["a"]}, TypeError, "give one glob"),

@@ -13,7 +13,7 @@ import numpy
 
 from lmd.atlas.folder import write_bytes, write_json, write_tensors
 from lmd.atlas.json_values import json_value
-from lmd.atlas.layer_record import LayerRecord, glossary
+from lmd.atlas.layer_record import LayerRecord, findings_of, glossary
 from lmd.atlas.stored import read_head, stored_coverage, stored_layers
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding
@@ -39,6 +39,7 @@ class Atlas:
         layers: one record for each layer matrix, in depth order.
         provenance: versions, options, seed, threads, times.
         facts: what else the source told.
+        whole: findings about the network as a whole, as JSON values, by key; empty without data.
         complete: False while a run goes on, or after it was interrupted.
     """
 
@@ -47,6 +48,7 @@ class Atlas:
     layers: tuple[LayerRecord, ...]
     provenance: Mapping[str, Any]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    whole: Mapping[str, Any] = field(default_factory=dict)
     complete: bool = True
 
     def __repr__(self) -> str:
@@ -76,7 +78,8 @@ class Atlas:
         return self.layer(name).factors()
 
     def findings(self) -> Iterator[Finding]:
-        """Every typed finding, layer by layer."""
+        """Every typed finding, those about the network first, then layer by layer."""
+        yield from findings_of("", self.whole, {})
         for record in self.layers:
             yield from record.findings()
 
@@ -116,6 +119,7 @@ class Atlas:
             "coverage": json_value(asdict(self.coverage)),
             "provenance": json_value(self.provenance),
             "facts": {key: value for key, value in facts.items() if key != "training"},
+            "findings": json_value(self.whole),
             **({"training": facts["training"]} if "training" in facts else {}),
         }
 
@@ -169,6 +173,8 @@ class Atlas:
             layers=layers,
             provenance=head["provenance"],
             facts={**head["facts"], **{key: head[key] for key in ("training",) if key in head}},
+            # atlases of before have none
+            whole=head.get("findings", {}),
             complete=head["complete"],
         )
 

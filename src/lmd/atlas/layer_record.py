@@ -14,7 +14,7 @@ from lmd.findings.analysis import Finding, NotApplicable, analyses
 from lmd.findings.measure import baseline_spectrum
 from lmd.findings.quantity import Measured, Quantity, arrays_of, quantities_of
 
-__all__ = ["Kept", "LayerRecord", "Stored", "arrays_to_keep", "findings_entry", "glossary"]
+__all__ = ["Kept", "LayerRecord", "Stored", "arrays_to_keep", "findings_entry", "findings_of", "glossary"]
 
 
 _MEASURES = ("frobenius_norm", "residual", "orthogonality_defect")
@@ -103,20 +103,24 @@ class LayerRecord:
 
     def findings(self) -> Iterator[Finding]:
         """The typed findings about the layer."""
-        arrays = self.arrays()
-        for chosen in analyses().values():
-            keys = [q.key for q in quantities_of(chosen.finds)]
-            known = {key: self.entry["findings"][key] for key in keys if key in self.entry["findings"]}
-            if not known:
-                continue
-            absent = next((v for v in known.values() if v.get("analysis") == chosen.name), None)
-            if absent is not None:
-                yield NotApplicable(
-                    layer=self.name, analysis=chosen.name, reason=absent["reason"], failed=absent.get("failed", False)
-                )
-                continue
-            held = {f.name: arrays[f"{chosen.name}.{f.name}"] for f in arrays_of(chosen.finds)}
-            yield chosen.finds(layer=self.name, **{k: _measured(v) for k, v in known.items()}, **held)
+        yield from findings_of(self.name, self.entry["findings"], self.arrays())
+
+
+def findings_of(layer: str, entries: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> Iterator[Finding]:
+    """The typed findings that these JSON values and arrays were made from."""
+    for chosen in analyses().values():
+        keys = [q.key for q in quantities_of(chosen.finds)]
+        known = {key: entries[key] for key in keys if key in entries}
+        if not known:
+            continue
+        absent = next((v for v in known.values() if v.get("analysis") == chosen.name), None)
+        if absent is not None:
+            yield NotApplicable(
+                layer=layer, analysis=chosen.name, reason=absent["reason"], failed=absent.get("failed", False)
+            )
+            continue
+        held = {f.name: arrays[f"{chosen.name}.{f.name}"] for f in arrays_of(chosen.finds)}
+        yield chosen.finds(layer=layer, **{k: _measured(v) for k, v in known.items()}, **held)
 
 
 def _measured(value: Mapping[str, Any]) -> Measured:

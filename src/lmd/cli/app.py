@@ -12,6 +12,23 @@ import typer
 from lmd.atlas.json_values import json_value
 from lmd.cli.comparing.command import compare, earlier_comparison, saved_page
 from lmd.cli.comparing.limits import limited
+from lmd.cli.data_options import (
+    Data,
+    HeaderRow,
+    Label,
+    Layout,
+    Length,
+    Loss,
+    Mean,
+    Rows,
+    Scale,
+    Std,
+    Targets,
+    Tokenizer,
+    Transform,
+    checked_loss,
+    opened,
+)
 from lmd.cli.exits import OneLine, exits
 from lmd.sources.errors import UnreadableModelError
 
@@ -110,6 +127,19 @@ def decompose(
         str | None,
         typer.Option(metavar="OTHER", help="Decompose W - W of OTHER: the model this one, or this adapter, came from."),
     ] = None,
+    data: Data = None,
+    targets: Targets = None,
+    label: Label = None,
+    header: HeaderRow = "auto",
+    layout: Layout = "CHW",
+    scale: Scale = None,
+    mean: Mean = None,
+    std: Std = None,
+    transform: Transform = None,
+    rows: Rows = None,
+    tokenizer: Tokenizer = None,
+    length: Length = 128,
+    loss: Loss = None,
     kind: Kinds = None,
     builder: Annotated[
         str | None,
@@ -147,15 +177,19 @@ def decompose(
     """Decompose every layer's matrix, with exact errors, and print what was found."""
     with exits(out), limited(threads):
         _refuse_device(device)
-        targets = _export_targets(export or [], out, model, force=force or resume)
+        exports = _export_targets(export or [], out, model, force=force or resume)
         rules = {"rank": rank, "energy": energy, "error": error}
         count = _vector_count(vectors, rules)
         from lmd.cli.progress import layer_progress
         from lmd.pipeline.decompose import decompose as run
 
+        how = {"targets": targets, "label": label, "header": header, "layout": layout, "scale": scale, "mean": mean}
+        how |= {"std": std, "transform": transform, "rows": rows, "tokenizer": tokenizer, "length": length}
         with layer_progress(quiet=quiet) as progress:
             atlas = run(
                 model,
+                opened(data, model, how),
+                loss=checked_loss(loss),
                 base=base,
                 out=out,
                 resume=resume,
@@ -175,9 +209,9 @@ def decompose(
             )
         # first what cannot be lost: an export may fail for want of a library or of space
         _show(atlas, as_json=json_)
-        for word, target in targets.items():
+        for word, target in exports.items():
             atlas.export(target, word)
-        _tell(out, targets, quiet=quiet or json_)
+        _tell(out, exports, quiet=quiet or json_)
     if any(record.failed for record in atlas.layers):
         raise typer.Exit(5)
 

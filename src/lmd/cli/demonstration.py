@@ -34,7 +34,7 @@ def run_demo(out: Path, seed: int, *, quiet: bool) -> "tuple[Atlas, Path]":
     atlas = decompose(
         model,
         data.train_inputs,
-        labels=data.train_labels,
+        targets=data.train_labels,
         out=out / "atlas",
         force=True,
         name="digits 64-128-64-10",

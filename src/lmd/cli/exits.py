@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from lmd.cli.plain import plain
+from lmd.data.errors import UnreadableDataError, UnsafeDataError
 from lmd.sources.errors import UnreadableModelError, UnsafeModelError
 
 __all__ = ["OneLine", "exits"]
@@ -47,9 +48,9 @@ def exits(out: Path | None = None) -> Iterator[None]:
         begun = out is not None and (out / "atlas.json").exists()
         kept = f"the layers done so far are in {out}: add --resume to go on" if begun else "nothing was saved"
         _stop(f"interrupted; {kept}.", 130)
-    except UnsafeModelError as fault:
+    except (UnsafeModelError, UnsafeDataError) as fault:
         _stop(str(fault), 4)
-    except UnreadableModelError as fault:
+    except (UnreadableModelError, UnreadableDataError) as fault:
         _stop(str(fault), 3)
     except (FileExistsError, ValueError, ImportError) as fault:
         _stop(str(fault), 2)

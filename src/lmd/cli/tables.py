@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lmd.cli.data_tables import on_data
 from lmd.cli.plain import plain
 from lmd.sources.coverage import UNCHOSEN
 
@@ -85,6 +86,7 @@ def atlas_table(atlas: "Atlas") -> None:
         beside = [brackets.get(entry["name"], Text("-", style="dim"))] if brackets and not entry["failed"] else []
         table.add_row(*_layer_cells(entry), *beside)
     console.print(table)
+    on_data(console, atlas, shown)
     if any((entry["findings"].get(key) or {}).get("baseline") is not None for entry in shown for key, _, _ in _COLUMNS):
         console.print(
             Text("value (what a random matrix of the same shape and Frobenius norm gives: Marchenko-Pastur)", "dim")

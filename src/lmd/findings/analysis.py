@@ -10,9 +10,20 @@ from pkgutil import walk_packages
 from typing import Any, get_args, get_type_hints
 
 import lmd.findings
+from lmd.activations.observing.whole import WholeNetwork
 from lmd.layers.layer_matrix import LayerMatrix
 
-__all__ = ["Analysis", "Finding", "InapplicableError", "NotApplicable", "analyses", "analyses_of", "analysis", "run"]
+__all__ = [
+    "Analysis",
+    "Finding",
+    "InapplicableError",
+    "NotApplicable",
+    "analyses",
+    "analyses_of",
+    "analyses_of_network",
+    "analysis",
+    "run",
+]
 
 
 class InapplicableError(ValueError):
@@ -71,8 +82,20 @@ def analyses_of(layer: LayerMatrix) -> tuple[Analysis, ...]:
     """Those that are about maps of the layer's form; a question about one form is no question about the others."""
     chosen = (one for _, one in sorted(analyses().items()))
     return tuple(
-        one for one in chosen if all(not issubclass(t, LayerMatrix) or isinstance(layer, t) for _, t in one.needs)
+        one
+        for one in chosen
+        if all(not issubclass(t, LayerMatrix) or isinstance(layer, t) for _, t in one.needs)
+        and not _is_about_network(one)
     )
+
+
+def analyses_of_network() -> tuple[Analysis, ...]:
+    """Those that are about the network as a whole; what they find has the layer ''."""
+    return tuple(one for one in analyses().values() if _is_about_network(one))
+
+
+def _is_about_network(chosen: Analysis) -> bool:
+    return any(needed is WholeNetwork for _, needed in chosen.needs)
 
 
 @cache
@@ -89,13 +112,21 @@ def _own_modules() -> Iterator[str]:
     yield from (module.name for module in found if not module.ispkg)
 
 
-def run(chosen: Analysis, layer: str, given: Mapping[type, Any], *, strict: bool = False) -> Finding:
+def run(
+    chosen: Analysis,
+    layer: str,
+    given: Mapping[type, Any],
+    *,
+    why: Mapping[type, str] | None = None,
+    strict: bool = False,
+) -> Finding:
     """Run one analysis on what is there.
 
     Args:
         chosen: the analysis.
         layer: name for the result when it cannot be made.
         given: type to object, for all that is at hand.
+        why: type to the reason why there is no such object, where there is more to say than that.
         strict: let exceptions through, for tests.
 
     Returns:
@@ -103,7 +134,9 @@ def run(chosen: Analysis, layer: str, given: Mapping[type, Any], *, strict: bool
     """
     missing = [needed.__name__ for _, needed in chosen.needs if needed not in given]
     if missing:
-        return NotApplicable(layer=layer, analysis=chosen.name, reason=f"needs {' and '.join(missing)}")
+        said = [why[needed] for _, needed in chosen.needs if why and needed not in given and needed in why]
+        reason = f"needs {' and '.join(missing)}{': ' * bool(said)}{'; '.join(said)}"
+        return NotApplicable(layer=layer, analysis=chosen.name, reason=reason)
     try:
         return chosen.function(**{name: given[needed] for name, needed in chosen.needs})
     except InapplicableError as fault:

@@ -14,26 +14,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lmd.activations.activations import Activations, capture
 from lmd.activations.input_sizes import sized
+from lmd.activations.observing.losses import LossName
 from lmd.atlas.atlas import Atlas, layer_file
 from lmd.atlas.folder import read_record, write_tensors
 from lmd.atlas.layer_record import LayerRecord, Stored
 from lmd.atlas.resuming import checked_folder, prepare
 from lmd.atlas.stored import PENDING
+from lmd.data.examples import Examples
+from lmd.data.open_data import open_data
 from lmd.engines.local import Engine, Local
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.updates.differences import Unpaired
 from lmd.layers.walk import Walk, walk
 from lmd.linalg.progress import listening
 from lmd.pipeline.base import against_base
+from lmd.pipeline.fitting import fitted
 from lmd.pipeline.layer_task import LayerTask, record_of
+from lmd.pipeline.on_data import network_findings, seen_on_data
 from lmd.pipeline.options import Options
 from lmd.sources.checksum import sha256_of_tensors
 from lmd.sources.coverage import UNCHOSEN, Coverage, coverage_of
 from lmd.sources.network import Network
 from lmd.sources.open_network import open_network
-from lmd.sources.runnable import runnable
 
 __all__ = ["decompose"]
 
@@ -42,10 +45,12 @@ Progress = Callable[[int, int, str], None]
 
 def decompose(  # noqa: PLR0913 - the documented options of the main call, keyword-only
     model: nn.Module | str | Path,
-    data: Tensor | None = None,
+    data: Any = None,
     *,
     base: nn.Module | str | Path | None = None,
+    targets: Any = None,
     labels: Tensor | None = None,
+    loss: LossName | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     force: bool = False,
@@ -63,8 +68,12 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
         model: a live module, a file, a Hugging Face folder, or a Hub name ``owner/name[@revision]``.
         base: another model of the same structure: the rows are then ``W - W_base``, layer by layer; of an adapter, the
             model that it changes.
-        data: examples to run through the network, ``(n, ...)``; only for networks that run.
-        labels: class of each example, for pictures.
+        data: examples to run through the network, only for networks that run: a tensor ``(n, ...)``, what
+            ``lmd.open_data`` returns, or anything that it opens.
+        targets: what the network should say of each example, a class or numbers: a tensor, an array or a file; of data
+            that ``lmd.open_data`` opened they are with the data.
+        labels: class of each example for pictures, where it is not the target.
+        loss: ``cross_entropy`` or ``mse``, whose gradients the layers see; found out from the targets by default.
         out: folder for the atlas; each layer is written as soon as it is done.
         resume: go on with an interrupted run in ``out``; its weights, options and version must be the same.
         force: replace an atlas in ``out``.
@@ -83,6 +92,8 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
 
     Raises:
         TypeError: ``model`` or ``data`` is of another type.
+        UnreadableDataError: the data cannot be read.
+        UnsafeDataError: reading them would run code or fill the memory.
         UnreadableModelError: the model cannot be read.
         UnsafeModelError: reading it would run code.
         ValueError: options contradict each other or the model, or ``resume`` does not fit.
@@ -96,19 +107,24 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
         ['weight']
     """
     _refuse_types(model, data, labels, builder)
+    if loss not in (None, "cross_entropy", "mse"):
+        raise ValueError(f"loss={loss!r} must be cross_entropy or mse; leave it out to go by the targets' type.")
     chosen = Options(**options)
+    examples = _opened(data, targets, labels)
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), perf_counter()
     folder = checked_folder(out, resume=resume, force=force)
     network = open_network(model, kinds=chosen.kinds, builder=builder)
+    if examples is not None:
+        examples = fitted(examples, network, chosen.input_shape)
     if chosen.parts or chosen.input_shape is not None:
-        network = sized(network, data, chosen.input_shape)
+        network = sized(network, None if examples is None else examples.head(1).inputs, chosen.input_shape)
     network = replace(network, name=name or network.name, wishes=chosen.wishes)
     found, other = against_base(walk(network), network, base)
     layers = _selected(found.layers, chosen.layers)
-    seen = _activations(network, layers, data, labels)
-    tasks = [LayerTask(layer, chosen, seen.get(layer.name)) for layer in layers]
+    seen = seen_on_data(network, layers, examples, labels=labels, loss=loss, seed=chosen.seed, tell=progress)
+    tasks = [LayerTask(one, chosen, seen.given.get(one.name, {}), seen.why.get(one.name, {})) for one in layers]
     provenance = {**_provenance(network, chosen, started), "builder": builder, "base": other}
-    provenance["data"] = _fingerprint(data, labels)
+    provenance["data"] = None if examples is None else _described_data(examples, labels)
     head = Atlas(
         _described(network, picture),
         _planned(network, found, layers),
@@ -123,7 +139,12 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     records = tuple(_watched(results, len(tasks), progress))
     took = {**provenance, "seconds": round(perf_counter() - clock, 3)}
     atlas = replace(
-        head, coverage=_coverage(network, found, layers, records), layers=records, provenance=took, complete=True
+        head,
+        coverage=_coverage(network, found, layers, records),
+        layers=records,
+        provenance=took,
+        whole=network_findings(seen, records, whole=len(layers) == len(found.layers)),
+        complete=True,
     )
     if folder:
         atlas.write_index(folder)
@@ -156,49 +177,36 @@ def _provenance(network: Network, options: Options, started: str) -> dict[str, A
     }
 
 
-def _activations(
-    network: Network, layers: Iterable[LayerMatrix], data: Tensor | None, labels: Tensor | None
-) -> dict[str, Activations]:
-    if data is None:
-        return {}
-    model = runnable(network)
-    if labels is not None and len(labels) != len(data):
-        raise ValueError(f"labels has {len(labels)} entries, data {len(data)} examples; give one label for each.")
-    # a network that is one layer has the empty path, which is no name
-    linear = {path or "weight": path for path, m in network.skeleton.named_modules() if isinstance(m, nn.Linear)}
-    # a map of what comes into the normalisation before the layer is asked about other inputs than the layer's own
-    rows = {linear[layer.name]: layer for layer in layers if layer.name in linear and layer.own_inputs}
-    found = capture(model, data, labels, list(rows))
-    return {rows[seen.layer].name: _with_constant(seen, rows[seen.layer]) for seen in found}
-
-
-def _with_constant(seen: Activations, layer: LayerMatrix) -> Activations:
-    """The inputs with the constant 1 that a map with its bias folded in reads last."""
-    if seen.inputs.ndim != 2 or layer.shape[1] != seen.inputs.shape[1] + 1:
-        return seen
-    return replace(seen, inputs=torch.cat([seen.inputs, seen.inputs.new_ones(len(seen.inputs), 1)], dim=1))
-
-
 def _refuse_types(model: object, data: object, labels: object, builder: str | None) -> None:
     if not isinstance(model, nn.Module | str | Path):
         raise TypeError(
             f"model is of type {type(model).__name__}; give a torch.nn.Module, a path or a Hub name (a state dict: "
             f"save it with torch.save, or load it into its module)."
         )
-    for name, given in (("data", data), ("labels", labels)):
-        if given is not None and not isinstance(given, Tensor):
-            raise TypeError(
-                f"{name} is of type {type(given).__name__}; give one torch.Tensor, examples along its first axis."
-            )
+    if labels is not None and not isinstance(labels, Tensor):
+        raise TypeError(f"labels is of type {type(labels).__name__}; give one torch.Tensor, an entry for each example.")
     if labels is not None and data is None:
         raise ValueError("labels came without data; give the examples that they belong to as data.")
     if builder is not None and isinstance(model, nn.Module):
         raise ValueError(f"builder={builder!r} is for bare checkpoints; the model is a module already; leave it out.")
 
 
-def _fingerprint(data: Tensor | None, labels: Tensor | None) -> str | None:
-    given = {name: tensor for name, tensor in (("data", data), ("labels", labels)) if tensor is not None}
-    return sha256_of_tensors(given) if given else None
+def _opened(data: Any, targets: Any, labels: Tensor | None) -> Examples | None:
+    if data is None:
+        if targets is not None:
+            raise ValueError("targets came without data; give the examples that they belong to as data.")
+        return None
+    if targets is not None and isinstance(data, Examples):
+        raise ValueError("targets came with data that are open already; give them to open_data.")
+    examples = open_data(data) if targets is None else open_data(data, targets=targets)
+    if labels is not None and len(labels) != examples.count:
+        raise ValueError(f"labels has {len(labels)} entries, data {examples.count} examples; give one label for each.")
+    return examples
+
+
+def _described_data(examples: Examples, labels: Tensor | None) -> dict[str, Any]:
+    known = examples.described()
+    return known if labels is None else {**known, "labels": sha256_of_tensors({"labels": labels})}
 
 
 def _watched(records: Iterable[LayerRecord], total: int, progress: Progress | None) -> Iterator[LayerRecord]:

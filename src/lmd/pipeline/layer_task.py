@@ -1,14 +1,13 @@
 """The unit of work: one layer to its record."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
 
 import torch
 from safetensors import SafetensorError
 
-from lmd.activations.activations import Activations
 from lmd.atlas.entries import empty_entry, entry, failed_entry, unpaired_entry
 from lmd.atlas.layer_record import Kept, LayerRecord, arrays_to_keep
 from lmd.factors.factors import Factors
@@ -37,11 +36,12 @@ _LAYER_FAULTS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerTask:
-    """A layer, what to compute, and what it saw."""
+    """A layer, what to compute, what it saw of the data by type, and why it did not see the rest."""
 
     layer: LayerMatrix
     options: Options
-    activations: Activations | None
+    seen: Mapping[type, Any] = field(default_factory=dict)
+    why: Mapping[type, str] = field(default_factory=dict)
 
 
 def record_of(task: LayerTask) -> LayerRecord:
@@ -56,16 +56,15 @@ def record_of(task: LayerTask) -> LayerRecord:
         # the factors of a product are as small as its rank
         with fitting_threads((layer.full_rank, max(layer.shape))):
             factors = factors_of(layer, generator=generator, **task.options.truncation(layer.full_rank))
-        findings = list(_findings(layer, factors, task.activations))
+        findings = list(_findings(task, factors))
         return LayerRecord(entry(layer, factors, findings), Kept(arrays_to_keep(factors, findings)))
     except _LAYER_FAULTS as fault:
         return LayerRecord(failed_entry(layer, f"{type(fault).__name__}: {fault}"), Kept({}))
 
 
-def _findings(layer: LayerMatrix, factors: Factors, activations: Activations | None) -> Iterator[Finding]:
+def _findings(task: LayerTask, factors: Factors) -> Iterator[Finding]:
+    layer = task.layer
     forms = [form for form in type(layer).__mro__ if issubclass(form, LayerMatrix)]
-    given: dict[type, Any] = {Factors: factors, **dict.fromkeys(forms, layer)}
-    if activations is not None:
-        given[Activations] = activations
+    given: dict[type, Any] = {Factors: factors, **dict.fromkeys(forms, layer), **task.seen}
     for chosen in analyses_of(layer):
-        yield run(chosen, factors.layer, given)
+        yield run(chosen, factors.layer, given, why=task.why)

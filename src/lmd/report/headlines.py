@@ -136,6 +136,10 @@ def _extreme(layers: Sequence[Mapping[str, Any]], key: str, choose: Callable[...
 
 
 def _accuracy(document: Mapping[str, Any]) -> Headline | None:
+    found = (document.get("findings") or {}).get("accuracy", {})
+    if isinstance(found.get("value"), (int, float)):
+        beside = f"the commonest class alone: {percent(found['baseline'])}"
+        return percent(found["value"]), "of the given examples classified rightly", beside
     training = document.get("training") or {}
     held_out, seen = training.get("accuracy_test"), training.get("accuracy_train")
     if not isinstance(held_out, (int, float)):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
 from lmd.report.headlines import headlines, lead
+from lmd.report.on_data import on_data_html
 from lmd.report.payload import as_script, payload
 from lmd.report.tables import coverage_html, glossary_html, overview_html, provenance_html, provenance_line
 
@@ -65,6 +66,7 @@ def render_page(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str
         "provenance_line": provenance_line(document),
         "provenance": provenance_html(document),
         "overview": overview_html(document) if layers else "<p>No layer was found.</p>",
+        "on_data": on_data_html(document),
         "glossary": glossary_html(data["keys"], document.get("glossary", {})),
         "data": as_script(data),
         "plotly": get_plotlyjs(),

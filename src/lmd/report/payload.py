@@ -45,6 +45,19 @@ _READING_ORDER = (
     "spikes",
     "eckart_young",
     "projection_energy",
+    "data_gain",
+    "data_gain_share",
+    "leading_directions",
+    "leading_energy",
+    "gates_open",
+    "dead_units",
+    "always_open_units",
+    "unseen_share",
+    "duplicate_units",
+    "constant_units",
+    "pieces",
+    "near_folds",
+    "near_folds_share",
 )
 _UNSAID = (None, "", [], (), "declared", "shape")
 _ABOUT_COMPUTATION = ("confidence", "alternatives", "note", "method", "residual", "orthogonality_defect")

@@ -1,0 +1,1 @@
+"""Examples from wherever they lie, in batches, again and again; nothing here knows a network."""
