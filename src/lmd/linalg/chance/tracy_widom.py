@@ -14,7 +14,7 @@ def tracy_widom_edge(shape: tuple[int, int], level: float) -> float:
     """The value that the largest of a Gaussian matrix with entries of unit variance passes with probability ``level``.
 
     >>> round(tracy_widom_edge((384, 384), 0.01) / (2 * sqrt(384)), 3)
-    1.012
+    1.011
 
     References:
         Johnstone 2001; Johnstone & Ma 2012 (centre and scale, error of the order ``min(shape)^(-2/3)``); Chiani 2014
