@@ -25,7 +25,7 @@ __all__ = ["built", "leaf_loader"]
 
 _INLINE = 1024
 """Entries of a constant that is kept in memory with the graph."""
-_NEWEST = 26
+_NEWEST = 28
 """Version of the standard's operations beyond which their meaning is not known."""
 _GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 """Places of torch's gates in ONNX's order: iofc for LSTM, zrh for GRU."""
