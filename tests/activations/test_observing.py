@@ -38,9 +38,8 @@ def test_moments_and_deltas_of_a_dense_layer() -> None:
     ],
     ids=str,
 )
-def test_patches_are_what_the_kernel_matrix_maps(layer: nn.Module) -> None:
-    axes = len(layer.kernel_size)  # type: ignore[arg-type]  # of a convolution
-    data = torch.randn(3, layer.in_channels, *(8,) * axes, generator=G)  # type: ignore[arg-type]
+def test_patches_are_what_the_kernel_matrix_maps(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
+    data = torch.randn(3, layer.in_channels, *(8 for _ in layer.kernel_size), generator=G)
     row = decompose(nn.Sequential(layer), data, parts=False).rows()[0]
     out = layer(data).movedim(1, -1)
     bias = 0 if layer.bias is None else layer.bias
@@ -109,3 +108,13 @@ def test_no_trace_is_left() -> None:
     assert all(p.grad is None for p in model.parameters())
     assert not any(m._forward_hooks for m in model.modules())
     assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_a_network_that_insists_on_another_shape_says_so_in_words() -> None:
+    class Particular(nn.Linear):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name for it
+            assert input.shape[0] == 1, "one at a time"
+            return super().forward(input)
+
+    with pytest.raises(ValueError, match=r"does not take data of shape .*one at a time"):
+        observe(Particular(3, 2), open_data(torch.ones(4, 3)), [])

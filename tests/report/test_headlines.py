@@ -47,3 +47,10 @@ def test_a_whole_input_says_more_than_a_patch():
     assert number.startswith("81.2")
     assert "conv stretches a whole input, and no input more than 82.5" in label
     assert "a random kernel like it: 2" in beside
+
+
+def test_what_was_held_out_says_more_than_the_given_examples():
+    document = empty()[0] | {"findings": {"accuracy": {"value": 0.999, "baseline": 0.1}}}
+    assert headlines(document)[-1][:2] == ("99.9\N{NARROW NO-BREAK SPACE}%", "of the given examples classified rightly")
+    held_out = document | {"training": {"accuracy_test": 0.972, "accuracy_train": 0.999}}
+    assert headlines(held_out)[-1][1] == "of unseen examples classified rightly"

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-__all__ = ["read_json", "read_record", "read_tensors", "sweep", "write_bytes", "write_json", "write_tensors"]
+__all__ = [
+    "read_json",
+    "read_known",
+    "read_record",
+    "read_tensors",
+    "sweep",
+    "write_bytes",
+    "write_json",
+    "write_tensors",
+]
 
 _UNFINISHED = ".unfinished-"
 
@@ -50,6 +59,30 @@ def _umask() -> int:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON that is valid everywhere: no NaN, no Infinity."""
     write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_known(path: Path, version: int, keys: Iterable[str], again: str) -> dict[str, Any]:
+    """Read a JSON object of this schema version that has these keys.
+
+    Args:
+        path: of the file.
+        version: that this lmd writes.
+        keys: without which it is damaged.
+        again: what to do if it is none.
+
+    Raises:
+        OSError: no such file.
+        ValueError: damaged, or of another schema version.
+    """
+    held = read_json(path)
+    if held.get("schema_version") != version:
+        raise ValueError(
+            f"{path} has schema version {held.get('schema_version')!r}, this lmd reads {version}; {again} again."
+        )
+    missing = [key for key in keys if key not in held]
+    if missing:
+        raise ValueError(f"{path} has no {missing[0]!r}; it is damaged, {again} again.")
+    return held
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lmd.atlas.folder import read_json, read_record
+from lmd.atlas.folder import read_known, read_record
 from lmd.atlas.layer_record import LayerRecord, Stored
 from lmd.sources.coverage import Coverage, TensorCoverage
 
 __all__ = ["PENDING", "read_head", "stored_coverage", "stored_layers"]
 
+_KEYS = ("network", "coverage", "layers", "provenance", "facts", "complete")
 PENDING = "not decomposed yet: the run goes on, or was interrupted; --resume goes on with it"
 
 
@@ -24,16 +25,7 @@ def read_head(folder: Path, schema_version: int) -> dict[str, Any]:
     path = folder / "atlas.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no atlas.json; give the folder that `lmd decompose --out` wrote.")
-    head = read_json(path)
-    if head.get("schema_version") != schema_version:
-        raise ValueError(
-            f"{folder} has schema version {head.get('schema_version')!r}, this lmd reads {schema_version}; "
-            f"decompose the network again."
-        )
-    missing = [key for key in ("network", "coverage", "layers", "provenance", "facts", "complete") if key not in head]
-    if missing:
-        raise ValueError(f"{path} has no {missing[0]!r}; it is damaged, decompose the network again.")
-    return head
+    return read_known(path, schema_version, _KEYS, "decompose the network")
 
 
 def stored_layers(folder: Path, head: Mapping[str, Any]) -> tuple[LayerRecord, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lmd.atlas.folder import read_json, write_json
+from lmd.atlas.folder import read_known, write_json
 from lmd.atlas.json_values import json_value
 
 __all__ = ["COMPARISON_FILE", "Trajectory"]
@@ -96,15 +96,7 @@ class Trajectory:
         file = folder if folder.name == COMPARISON_FILE else folder / COMPARISON_FILE
         if not file.is_file():
             raise FileNotFoundError(f"{folder} holds no {COMPARISON_FILE}; give the folder of `lmd compare --out`.")
-        held = read_json(file)
-        if held.get("schema_version") != _SCHEMA_VERSION:
-            raise ValueError(
-                f"{file} has schema version {held.get('schema_version')!r}, this lmd reads {_SCHEMA_VERSION}; "
-                f"compare the models again."
-            )
-        missing = [key for key in ("models", "pairs", "trajectory", "notes") if key not in held]
-        if missing:
-            raise ValueError(f"{file} has no {missing[0]!r}; it is damaged, compare the models again.")
+        held = read_known(file, _SCHEMA_VERSION, ("models", "pairs", "trajectory", "notes"), "compare the models")
         return cls(
             models=tuple(held["models"]),
             pairs=tuple(held["pairs"]),

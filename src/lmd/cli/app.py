@@ -12,7 +12,8 @@ import typer
 from lmd.atlas.json_values import json_value
 from lmd.cli.comparing.command import compare, earlier_comparison, saved_page
 from lmd.cli.comparing.limits import limited
-from lmd.cli.data_options import (
+from lmd.cli.exits import OneLine, exits
+from lmd.cli.on_data.options import (
     Data,
     HeaderRow,
     Label,
@@ -29,7 +30,6 @@ from lmd.cli.data_options import (
     checked_loss,
     opened,
 )
-from lmd.cli.exits import OneLine, exits
 from lmd.sources.errors import UnreadableModelError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lmd.cli.data_tables import on_data
+from lmd.cli.on_data.tables import on_data
 from lmd.cli.plain import plain
 from lmd.sources.coverage import UNCHOSEN
 

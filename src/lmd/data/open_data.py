@@ -13,10 +13,11 @@ from torch import Tensor
 
 from lmd.data.errors import UnreadableDataError
 from lmd.data.examples import Examples
-from lmd.data.preparation import Layout, Preparation, number, users_function
+from lmd.data.preparation import Layout, Preparation, number
 from lmd.data.readers.columns import Header, from_columns
 from lmd.data.readers.memory import from_batches, from_tensor
 from lmd.data.table import Table
+from lmd.sources.users_code import function_of
 
 __all__ = ["How", "open_data"]
 
@@ -107,7 +108,9 @@ def open_data(source: Any, **how: Any) -> Examples:
     if chosen.label is not None and table.form not in ("csv", "parquet"):
         raise ValueError(f"label={chosen.label!r} names a column, and {table.name} has none; give targets instead.")
     targets, classes = _own_targets(chosen, table)
-    transform = users_function(chosen.transform) if isinstance(chosen.transform, str) else chosen.transform
+    transform = chosen.transform
+    if isinstance(transform, str):
+        transform = function_of(transform, "transform", "takes a batch and returns one")
     preparation = Preparation(
         layout=chosen.layout,
         scale=None if chosen.scale is None else number(chosen.scale),

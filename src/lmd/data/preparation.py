@@ -1,16 +1,14 @@
 """What is done to examples between the file and the network."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["Layout", "Preparation", "number", "users_function"]
+__all__ = ["Layout", "Preparation", "number"]
 
 Layout = Literal["HWC", "CHW"]
 Transform = Callable[[Tensor], Tensor]
@@ -125,26 +123,3 @@ def number(word: str | float) -> float:
         return float(above) / float(below) if line else float(above)
     except (ValueError, ZeroDivisionError) as fault:
         raise ValueError(f"{word!r} is no number; give one such as 0.5 or 1/255.") from fault
-
-
-def users_function(word: str) -> Transform:
-    """The function that ``FILE.py:FUNCTION`` names; its file is run, because it was asked for.
-
-    Raises:
-        ValueError: there is no such file or function, or the file fails.
-    """
-    file, _, name = word.rpartition(":")
-    if not file or not name.isidentifier():
-        raise ValueError(f"transform={word!r} must be FILE.py:FUNCTION, a function from a batch to a batch.")
-    spec = importlib.util.spec_from_file_location(f"lmd_transform_{Path(file).stem}", file)
-    if spec is None or spec.loader is None or not Path(file).is_file():
-        raise ValueError(f"transform file {file} does not exist or is no Python file; give FILE.py:FUNCTION.")
-    module: Any = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as fault:  # waiver: the user's own code may raise anything, and the message says so
-        raise ValueError(f"running {file} raised {type(fault).__name__}: {fault}; mend the transform.") from fault
-    function: Transform | None = getattr(module, name, None)
-    if function is None or not callable(function):
-        raise ValueError(f"{file} has no function {name!r}; name the one that takes a batch and returns one.")
-    return function

@@ -136,13 +136,14 @@ def _extreme(layers: Sequence[Mapping[str, Any]], key: str, choose: Callable[...
 
 
 def _accuracy(document: Mapping[str, Any]) -> Headline | None:
-    found = (document.get("findings") or {}).get("accuracy", {})
-    if isinstance(found.get("value"), (int, float)):
-        beside = f"the commonest class alone: {percent(found['baseline'])}"
-        return percent(found["value"]), "of the given examples classified rightly", beside
     training = document.get("training") or {}
     held_out, seen = training.get("accuracy_test"), training.get("accuracy_train")
-    if not isinstance(held_out, (int, float)):
+    # the given examples may be those that it was trained on
+    if isinstance(held_out, (int, float)):
+        compared = f"{percent(seen)} of those it was trained on" if isinstance(seen, (int, float)) else ""
+        return percent(held_out), "of unseen examples classified rightly", compared
+    found = (document.get("findings") or {}).get("accuracy", {})
+    if not isinstance(found.get("value"), (int, float)):
         return None
-    compared = f"{percent(seen)} of those it was trained on" if isinstance(seen, (int, float)) else ""
-    return percent(held_out), "of unseen examples classified rightly", compared
+    beside = f"the commonest class alone: {percent(found['baseline'])}"
+    return percent(found["value"]), "of the given examples classified rightly", beside

@@ -26,7 +26,7 @@ def on_data_html(document: Mapping[str, Any]) -> str:
     )
     whole = "".join(_row(key, found[key], glossary.get(key, {})) for key in found)
     return (
-        f'<section id="on-data"><h2>What the network does on data</h2><p>{head}.</p>{notes}'
+        f'<section id="on-data"><h2>On data</h2><p>{head}.</p>{notes}'
         "<table class=plain><thead><tr><th scope=col>of the network<th scope=col class=num>found"
         f"<th scope=col class=num>compared with<th scope=col>what it is</tr></thead><tbody>{whole}</tbody></table>"
         f"{_layers(document)}</section>"
@@ -44,7 +44,7 @@ def _row(key: str, finding: Mapping[str, Any], about: Mapping[str, Any]) -> str:
 
 def _layers(document: Mapping[str, Any]) -> str:
     keys = (*_KEYS, *_FOLDS)
-    heads = "".join(f"<th scope=col class=num>{escape(key.replace('_', ' '))} <i>vs. baseline</i>" for key in keys)
+    heads = "".join(f"<th scope=col class=num>{escape(key.replace('_', ' '))}" for key in keys)
     rows = "".join(
         f'<tr><td><a href="#L{index}">{escape(layer["name"])}</a>{_cells(layer.get("findings", {}), keys)}</tr>'
         for index, layer in enumerate(document.get("layers", ()))
@@ -54,7 +54,7 @@ def _layers(document: Mapping[str, Any]) -> str:
         return ""
     return (
         f"<div class=scroll><table class=plain><thead><tr><th scope=col>layer{heads}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>"
+        f"<tbody>{rows}</tbody></table></div><p class=caption>Of each layer; in italics the baseline.</p>"
     )
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +14,7 @@ from lmd.report.headlines import headlines, lead
 from lmd.report.on_data import on_data_html
 from lmd.report.payload import as_script, payload
 from lmd.report.tables import coverage_html, glossary_html, overview_html, provenance_html, provenance_line
+from lmd.report.whole_file import write_whole
 
 __all__ = ["render_page", "write_page"]
 
@@ -38,16 +38,7 @@ def write_page(
     Raises:
         OSError: the file cannot be written.
     """
-    path, page = Path(path), render_page(document, arrays).encode()
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    try:
-        unfinished.write_bytes(page)
-        unfinished.replace(path)
-    except OSError as fault:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise OSError(fault.errno, fault.strerror, str(path)) from fault
-    return path
+    return write_whole(path, render_page(document, arrays))
 
 
 def render_page(document: Mapping[str, Any], arrays: Callable[[str], Mapping[str, NDArray[Any]]]) -> str:

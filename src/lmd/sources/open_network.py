@@ -1,12 +1,9 @@
 """Whatever a user brings, as a Network."""
 
-import importlib.util
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -25,6 +22,7 @@ from lmd.sources.recipes import Recipe
 from lmd.sources.rules.read_names import read_names
 from lmd.sources.skeleton import mark_complex, skeleton_of
 from lmd.sources.torch_module import commonest_dtype, from_module
+from lmd.sources.users_code import called, function_of
 
 __all__ = ["open_network"]
 
@@ -212,29 +210,7 @@ def _built(path: Path, archive: Archive, builder: str) -> Network:
 
 
 def _called(builder: str) -> nn.Module:
-    file, _, function = builder.rpartition(":")
-    if not file or not function.isidentifier():
-        raise ValueError(f"builder={builder!r} must be FILE.py:FUNCTION, a function that returns the module.")
-    module = getattr(_imported(Path(file)), function, None)
-    if not callable(module):
-        raise ValueError(f"{file} has no function {function!r}; name the one that returns the module.")
-    built = _user_code(builder, module)
+    built = called(builder, "builder", function_of(builder, "builder", "returns the module"))
     if not isinstance(built, nn.Module):
         raise ValueError(f"{builder} returned {type(built).__name__}; it must return a torch.nn.Module.")
     return built
-
-
-def _imported(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"lmd_builder_{file.stem}", file)
-    if spec is None or spec.loader is None or not file.is_file():
-        raise ValueError(f"builder file {file} does not exist or is no Python file; give FILE.py:FUNCTION.")
-    module = importlib.util.module_from_spec(spec)
-    _user_code(str(file), partial(spec.loader.exec_module, module))
-    return module
-
-
-def _user_code(what: str, run: Callable[[], Any]) -> Any:
-    try:
-        return run()
-    except (Exception, SystemExit) as fault:  # waiver: the user's own code may raise anything
-        raise ValueError(f"{what} raised {type(fault).__name__}: {fault}; mend the builder.") from fault

@@ -14,6 +14,7 @@ from lmd.activations.observing.gates import Gates, GateSums
 from lmd.activations.observing.hooks import first_tensor, watched, with_first
 from lmd.activations.observing.losses import Loss, LossName, Score, loss_of
 from lmd.activations.observing.moments import Moments, Sums, Vectors, takes, vectors_of
+from lmd.activations.observing.sample import Sample
 from lmd.activations.observing.steps import steps_of
 from lmd.activations.observing.whole import (
     Jacobians,
@@ -24,17 +25,16 @@ from lmd.activations.observing.whole import (
     pairs_of,
 )
 from lmd.data.examples import Batch, Examples
+from lmd.sources.faults import FOREIGN_FAULTS
 
 __all__ = ["Observed", "Watch", "batch_size", "observe"]
 
 Tell = Callable[[int, int, str], None]
 
 _BATCH_NUMBERS = 1 << 18
-_SAMPLE, _SAMPLE_NUMBERS = 1000, 1 << 22
 _SEGMENTS, _POINTS = 32, 16
 _MEMORY = 2 << 30
 _WHOLE = "the inputs are whole numbers that an embedding looks up: nothing lies between two of them"
-_REFUSALS = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, NotImplementedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class _Run:
         self.patterns: set[bytes] | None = set()
         self.score = Score()
         self.loss: Loss | None = None
-        self.sample = _Sample(self.generator)
+        self.sample = Sample(self.generator)
         self.classes: dict[int, int] = {}
         self.target_sums = torch.zeros(3, dtype=torch.float64)
         self._hashes: list[Any] = []
@@ -163,7 +163,7 @@ class _Run:
                         raise TypeError("it gives no tensor")
                 if targets is not None:
                     self._score(outputs, targets)
-        except _REFUSALS as fault:
+        except FOREIGN_FAULTS as fault:
             if isinstance(fault, _LossError):
                 raise ValueError(str(fault)) from fault
             raise ValueError(
@@ -298,7 +298,7 @@ class _Run:
         try:
             points = sample[_spread(len(sample), _POINTS)]
             whole = replace(whole, jacobians=Jacobians(input_jacobians(self.model, points)))
-        except _REFUSALS as fault:
+        except FOREIGN_FAULTS as fault:
             reasons["jacobians"] = str(fault)
         return replace(whole, reasons=reasons)
 
@@ -314,31 +314,6 @@ class _Run:
 
 class _LossError(ValueError):
     """Outputs and targets that do not fit."""
-
-
-class _Sample:
-    """Examples drawn as they pass, each with the same chance (Vitter 1985, algorithm R)."""
-
-    def __init__(self, generator: torch.Generator) -> None:
-        self._generator = generator
-        self._inputs: list[Tensor] = []
-        self._outputs: list[Tensor] = []
-        self.seen = 0
-
-    def add(self, inputs: Tensor, outputs: Tensor) -> None:
-        most = max(2, min(_SAMPLE, _SAMPLE_NUMBERS // max(1, inputs[0].numel(), outputs[0].numel())))
-        for x, y in zip(inputs, outputs, strict=True):
-            self.seen += 1
-            if len(self._inputs) < most:
-                self._inputs.append(x.clone())
-                self._outputs.append(y.clone())
-                continue
-            place = int(torch.randint(self.seen, (), generator=self._generator))
-            if place < most:
-                self._inputs[place], self._outputs[place] = x.clone(), y.clone()
-
-    def taken(self) -> tuple[Tensor, Tensor]:
-        return torch.stack(self._inputs), torch.stack(self._outputs)
 
 
 def _spread(count: int, most: int) -> Tensor:

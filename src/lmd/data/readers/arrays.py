@@ -70,7 +70,8 @@ def from_npz(path: Path) -> Table:
                 )
             wanted = [members[name] for name in (inputs, targets) if name is not None]
             shapes = [_checked_member(archive, info, path.name) for info in wanted]
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as fault:
+    # NotImplementedError, the library's word for a way of packing that it does not know, is one of RuntimeError
+    except (zipfile.BadZipFile, EOFError, RuntimeError) as fault:
         raise UnreadableDataError(f"{path.name} is no npz archive that can be read: {fault}; save it again.") from fault
     _refuse_empty(shapes[0], path.name)
     if len(shapes) == 2 and shapes[1][:1] != shapes[0][:1]:

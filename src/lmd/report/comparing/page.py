@@ -1,13 +1,13 @@
 """A comparison's document to one offline HTML page without scripts."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from lmd.report.comparing.sparklines import lines, share, sparkline
+from lmd.report.whole_file import write_whole
 
 __all__ = ["render_comparison", "write_comparison"]
 
@@ -43,16 +43,7 @@ def write_comparison(document: Mapping[str, Any], path: str | Path) -> Path:
     Raises:
         OSError: the file cannot be written.
     """
-    path = Path(path)
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    try:
-        unfinished.write_text(render_comparison(document), encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as fault:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise OSError(fault.errno, fault.strerror, str(path)) from fault
-    return path
+    return write_whole(path, render_comparison(document))
 
 
 def render_comparison(document: Mapping[str, Any]) -> str:

@@ -16,13 +16,13 @@ class Bending(Finding):
 
     network_pieces: Measured = quantity(
         "#{patterns}",
-        unit="1",
+        unit="pieces",
         meaning="Different patterns of all open gates that the examples meet: linear pieces of the network they lie in",
         source="Montúfar et al. 2014; Raghu et al. 2017",
     )
     network_near_folds: Measured = quantity(
         "E #{changes on [x, nn(x)]}",
-        unit="1",
+        unit="gates",
         meaning="Gates that change along the segment between an example and its nearest neighbour",
         source="Raghu et al. 2017; Hanin & Rolnick 2019",
     )
@@ -34,7 +34,7 @@ class Bending(Finding):
     )
     fold_density: Measured = quantity(
         "E #{changes near}/E ‖x − nn(x)‖",
-        unit="1/input",
+        unit="gates/input",
         meaning="Gates that change for each unit of length on the way to the nearest neighbour",
         source="Hanin & Rolnick 2019",
     )

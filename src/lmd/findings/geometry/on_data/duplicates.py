@@ -20,13 +20,13 @@ class Duplicates(Finding):
 
     duplicate_units: Measured = quantity(
         "#{j: ∃ i<j, y_j = a y_i, a > 0}",
-        unit="1",
+        unit="units",
         meaning="Units whose output is a positive multiple of an earlier unit's on all examples",
         source="Srinivas & Babu 2015",
     )
     constant_units: Measured = quantity(
         "#{j: Var y_j = 0}",
-        unit="1",
+        unit="units",
         meaning="Units whose output does not vary over the examples",
         source="Srinivas & Babu 2015",
     )

@@ -21,13 +21,13 @@ class Folding(Finding):
 
     pieces: Measured = quantity(
         "#{patterns}",
-        unit="1",
+        unit="pieces",
         meaning="Different patterns of open gates that the examples meet: linear pieces of the layer they lie in",
         source="Montúfar et al. 2014; Raghu et al. 2017",
     )
     near_folds: Measured = quantity(
         "E #{changes on [x, nn(x)]}",
-        unit="1",
+        unit="gates",
         meaning="Gates that change along the straight segment between an example and its nearest neighbour",
         source="Raghu et al. 2017; Hanin & Rolnick 2019",
     )

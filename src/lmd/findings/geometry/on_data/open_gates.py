@@ -30,13 +30,13 @@ class OpenGates(Finding):
     )
     dead_units: Measured = quantity(
         "#{i: never open}",
-        unit="1",
+        unit="units",
         meaning="Units whose gate no example opens anywhere",
         source="Lu et al. 2020",
     )
     always_open_units: Measured = quantity(
         "#{i: never closed}",
-        unit="1",
+        unit="units",
         meaning="Units whose gate no example closes anywhere: they are linear on these data",
         source="Serra et al. 2020",
     )
