@@ -27,6 +27,7 @@ from lmd.layers.updates.differences import Unpaired
 from lmd.layers.walk import Walk, walk
 from lmd.linalg.progress import listening
 from lmd.pipeline.base import against_base
+from lmd.pipeline.coupling import coupled
 from lmd.pipeline.layer_task import LayerTask, record_of
 from lmd.pipeline.options import Options
 from lmd.sources.checksum import sha256_of_tensors
@@ -120,7 +121,7 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     if folder:
         prepare(folder, head, [layer.name for layer in layers], resume=resume)
     results = (engine or Local()).map(record_of, tasks) if not folder else _saved(folder, tasks, engine or Local())
-    records = tuple(_watched(results, len(tasks), progress))
+    records = coupled(tuple(_watched(results, len(tasks), progress)), folder)
     took = {**provenance, "seconds": round(perf_counter() - clock, 3)}
     atlas = replace(
         head, coverage=_coverage(network, found, layers, records), layers=records, provenance=took, complete=True
