@@ -7,9 +7,9 @@ from pathlib import Path
 from lmd.atlas.atlas import layer_file
 from lmd.atlas.folder import write_tensors
 from lmd.atlas.layer_record import LayerRecord, Stored, findings_entry
+from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, NotApplicable, analyses, run
 from lmd.findings.geometry.maps.coupling import Upstream
-from lmd.factors.factors import Factors
 
 __all__ = ["coupled", "predecessors"]
 

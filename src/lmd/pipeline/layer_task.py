@@ -14,6 +14,7 @@ from lmd.atlas.layer_record import Kept, LayerRecord, arrays_to_keep
 from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import Finding, analyses_of, run
+from lmd.findings.geometry.maps.transient import PseudospectraOption
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.updates.differences import Unpaired
 from lmd.linalg.threads import fitting_threads
@@ -56,16 +57,19 @@ def record_of(task: LayerTask) -> LayerRecord:
         # the factors of a product are as small as its rank
         with fitting_threads((layer.full_rank, max(layer.shape))):
             factors = factors_of(layer, generator=generator, **task.options.truncation(layer.full_rank))
-        findings = list(_findings(layer, factors, task.activations))
+        findings = list(_findings(task, factors))
         return LayerRecord(entry(layer, factors, findings), Kept(arrays_to_keep(factors, findings)))
     except _LAYER_FAULTS as fault:
         return LayerRecord(failed_entry(layer, f"{type(fault).__name__}: {fault}"), Kept({}))
 
 
-def _findings(layer: LayerMatrix, factors: Factors, activations: Activations | None) -> Iterator[Finding]:
+def _findings(task: LayerTask, factors: Factors) -> Iterator[Finding]:
+    layer, activations = task.layer, task.activations
     forms = [form for form in type(layer).__mro__ if issubclass(form, LayerMatrix)]
     given: dict[type, Any] = {Factors: factors, **dict.fromkeys(forms, layer)}
     if activations is not None:
         given[Activations] = activations
+    if task.options.pseudospectra:
+        given[PseudospectraOption] = PseudospectraOption()
     for chosen in analyses_of(layer):
         yield run(chosen, factors.layer, given)

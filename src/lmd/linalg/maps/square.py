@@ -1,7 +1,7 @@
 """What a square matrix is beside the identity and its own transpose; how far its rotation turns."""
 
 from dataclasses import dataclass
-from math import pi, sqrt
+from math import sqrt
 
 import torch
 from jaxtyping import Float64

@@ -27,9 +27,9 @@ def eigenvalue_planes(
         Per map: its position, integer coordinates ``re im re im ...``, the unit of those, how many eigenvalues there
         are, the spectral radius and that of a random map. Of many eigenvalues the largest are drawn.
     """
-    found = [one for one in layers if one[2].get("recurrence.eigenvalues") is not None]
+    found = [one for one in layers if one[2].get("square_map.eigenvalues") is not None]
     most = max(16, min(_MOST_POINTS, _ALL_POINTS // max(len(found), 1)))
-    return [_plane(index, layer, arrays["recurrence.eigenvalues"], most) for index, layer, arrays in found]
+    return [_plane(index, layer, arrays["square_map.eigenvalues"], most) for index, layer, arrays in found]
 
 
 def _plane(index: int, layer: Mapping[str, Any], values: NDArray[Any], most: int) -> dict[str, Any]:

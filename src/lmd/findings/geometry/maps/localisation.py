@@ -49,14 +49,14 @@ class Localisation(Finding):
         meaning="Input directions kept that lie on fewer units than a random direction, by five standard deviations",
         source=_SOURCE,
     )
-    units_out: Int64[Tensor, "rank units"] = array(
+    units_out: Int64[Tensor, "rank outputs"] = array(
         meaning="units that carry most of each output direction, the largest first", shape="(rank, 5)"
     )
-    entries_out: Float64[Tensor, "rank units"] = array(meaning="their entries", shape="(rank, 5)")
-    units_in: Int64[Tensor, "rank units"] = array(
+    entries_out: Float64[Tensor, "rank outputs"] = array(meaning="their entries", shape="(rank, 5)")
+    units_in: Int64[Tensor, "rank inputs"] = array(
         meaning="units that carry most of each input direction, the largest first", shape="(rank, 5)"
     )
-    entries_in: Float64[Tensor, "rank units"] = array(meaning="their entries", shape="(rank, 5)")
+    entries_in: Float64[Tensor, "rank inputs"] = array(meaning="their entries", shape="(rank, 5)")
 
 
 @analysis

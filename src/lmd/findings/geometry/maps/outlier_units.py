@@ -112,4 +112,6 @@ def _largest(norms: Tensor, freedom: int, *, product: bool) -> Measured:
         return Measured(value, None, error, reason=_PRODUCT)
     middling = chi_square_quantile(0.5, freedom)
     random = chi_square_quantile(1 - 0.5 / norms.numel(), freedom) if norms.numel() > 1 else middling
-    return Measured(value, sqrt(random / middling) if middling > 0 else None, error, reason="" if middling > 0 else "none")
+    return Measured(
+        value, sqrt(random / middling) if middling > 0 else None, error, reason="" if middling > 0 else "none"
+    )
