@@ -134,6 +134,7 @@ def _norm(T: Complex, z: complex) -> float:
         if size <= last * (1 + _TOLERANCE):
             return max(size, last)
         last = size
-        v = scipy.linalg.solve_triangular(shifted, w / size, trans="C", check_finite=False)
+        # 2 solves with the conjugate transpose
+        v = scipy.linalg.solve_triangular(shifted, w / size, trans=2, check_finite=False)
         v = v / numpy.linalg.norm(v)
     return last

@@ -129,7 +129,7 @@ def _refuse(layer: LayerMatrix) -> None:
 
 
 def _diagonal(layer: LayerMatrix) -> bool:
-    return layer.groups == layer.shape[0] == layer.shape[1]
+    return 1 < layer.groups == layer.shape[0] == layer.shape[1]
 
 
 def _eigenvalues(layer: LayerMatrix) -> Eigenvalues:
