@@ -25,6 +25,8 @@ __all__ = ["SquareMap", "square_map"]
 _EPS = torch.finfo(torch.float64).eps
 _LARGEST, _LARGEST_STATES = 1024, 8192
 """Eigenvalues take about 25 n³ operations and 6 n² doubles: beyond these sides much longer than the SVD, and hours."""
+_OTHER_SPACE = frozenset({"query", "key", "value", "gate", "attention_output", "embedding"})
+"""Kinds that read one space and write another, though both may be of one size."""
 _DIAGONAL = "a diagonal map has no random-matrix baseline"
 _ZERO = "undefined for the zero matrix"
 
@@ -124,6 +126,10 @@ def _refuse(layer: LayerMatrix) -> None:
     out, inn = layer.shape
     if out != inn:
         raise InapplicableError(f"only for square maps; this one has {out} outputs and {inn} inputs")
+    if layer.kind in _OTHER_SPACE:
+        raise InapplicableError(
+            "it reads one space and writes another, of the same size by chance: see the circuits of its heads"
+        )
     if layer.full_rank > _LARGEST and not _diagonal(layer):
         raise InapplicableError(f"eigenvalues of {out} x {out} take much longer than its SVD; at most {_LARGEST}")
 
