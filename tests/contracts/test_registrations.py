@@ -67,7 +67,7 @@ def test_every_promised_kind_has_an_example():
 
 
 def test_every_file_of_the_findings_registers_an_analysis():
-    files = {p.stem for p in (ROOT / "src/lmd/findings").glob("*/*.py") if p.stem != "__init__"}
+    files = {p.stem for p in (ROOT / "src/lmd/findings").glob("*/**/*.py") if p.stem != "__init__"}
     assert files == {chosen.function.__module__.rpartition(".")[2] for chosen in analyses().values()}
 
 

@@ -11,8 +11,8 @@ from lmd.report.numbers import compact
 __all__ = ["draw_participation_in", "draw_participation_out"]
 
 _CAPTION = (
-    "Inverse participation of each direction kept: 1 lies on a single unit, 1/m on m units evenly. Grey is a random "
-    "direction of the same length (3/(n+2)); a point far above it names a few units."
+    "Inverse participation of each direction kept: 1 lies on a single unit, 1/m on m units evenly; grey is a "
+    "random direction of the same length (3/(n+2)). A point far above it names a few units."
 )
 _X, _Y = "direction", "Σv⁴ (unit 1)"
 
