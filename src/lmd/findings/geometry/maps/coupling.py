@@ -65,6 +65,8 @@ def coupling(factors: Factors, before: Upstream) -> Coupling:
         raise InapplicableError(f"the layer before has {len(U)} outputs, this one {n} inputs")
     if min(U.shape[1], V.shape[1]) == 0:
         raise InapplicableError("no singular vectors were kept")
+    if S[0] == 0 or T[0] == 0:
+        raise InapplicableError("undefined for the zero matrix, whose directions are any")
     said = f"{before.factors.layer} is taken to come before: {before.assumption}"
     cosines = V.T @ U
     k = min(_DIRECTIONS, *cosines.shape)
@@ -78,7 +80,5 @@ def coupling(factors: Factors, before: Upstream) -> Coupling:
 
 def _weighted(cosines: Tensor, T: Tensor, S: Tensor, n: int, said: str) -> Measured:
     sizes = scaled_norm(T).item(), scaled_norm(S).item()
-    if 0.0 in sizes:
-        return Measured(None, sqrt(1 / n), reason="undefined for the zero matrix")
     value = ((T / sizes[0])[:, None] * cosines * (S / sizes[1])).norm().item()
     return Measured(value, sqrt(1 / n), None, "estimate", said)

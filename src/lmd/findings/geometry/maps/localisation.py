@@ -64,6 +64,8 @@ def localisation(factors: Factors) -> Localisation:
     """How many units carry each singular direction that was kept, against random directions of the same length."""
     if factors.rank == 0:
         raise InapplicableError("no singular vectors were kept")
+    if factors.S[0] == 0:
+        raise InapplicableError("undefined for the zero matrix, whose directions are any")
     units_out, entries_out = leading_units(factors.U, _UNITS)
     units_in, entries_in = leading_units(factors.Vh.T, _UNITS)
     return Localisation(
