@@ -15,6 +15,7 @@ from lmd.findings.capacity.ranks import ranks
 from lmd.findings.geometry.chance.noise import noise
 from lmd.findings.geometry.norms import norms
 from lmd.findings.manifold.projection import projection
+from lmd.findings.quantity import quantities_of
 
 sides = st.integers(1, 12)
 
@@ -99,10 +100,10 @@ def test_the_zero_matrix_has_reasons_and_no_nan():
         found = run(chosen, "zero", {type(factors): factors}, strict=True)
         if isinstance(found, NotApplicable):
             continue
-        for key in found.__slots__:
-            number = getattr(found, key)
+        for quantity in quantities_of(type(found)):
+            number = getattr(found, quantity.key)
             if number.value is None:
-                assert "zero matrix" in number.reason, key
+                assert "zero matrix" in number.reason, quantity.key
 
 
 def test_the_condition_of_a_singular_matrix_is_a_lower_bound():

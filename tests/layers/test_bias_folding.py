@@ -9,7 +9,8 @@ from safetensors.torch import save_model
 from torch import nn
 from torch.nn import functional
 
-from lmd.findings.geometry.recurrence import recurrence
+from lmd.factors.svd import factors_of
+from lmd.findings.geometry.maps.square_map import square_map
 from lmd.layers.recurrence import AffineRecurrentMatrix
 from lmd.layers.walk import walk
 from lmd.pipeline.decompose import decompose
@@ -84,8 +85,8 @@ def test_a_recurrent_gate_keeps_its_eigenvalues():
     row = rows(model)["l0.hidden"]
     assert isinstance(row, AffineRecurrentMatrix)
     assert row.shape == (4, 5)
-    assert torch.equal(recurrence(row).eigenvalues, recurrence(plain).eigenvalues)
-    assert recurrence(row).spectral_radius == recurrence(plain).spectral_radius
+    assert torch.equal(square_map(row, factors_of(row)).eigenvalues, square_map(plain, factors_of(plain)).eigenvalues)
+    assert square_map(row, factors_of(row)).spectral_radius == square_map(plain, factors_of(plain)).spectral_radius
 
 
 def test_a_bilinear_layer():

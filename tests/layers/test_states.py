@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from lmd.factors.svd import factors_of
 from lmd.findings.geometry.decay import decay
-from lmd.findings.geometry.recurrence import recurrence
+from lmd.findings.geometry.maps.square_map import square_map
 from lmd.layers.states.diagonal_states import DiagonalStates, SteppedStates
 from lmd.layers.walk import walk
 from lmd.pipeline.decompose import decompose
@@ -49,7 +50,7 @@ def test_the_eigenvalues_are_those_of_the_dense_map():
         for value in torch.cat([own, own.conj()]):
             assert (dense - value).abs().min() < 1e-12
         if isinstance(row, SteppedStates):
-            found = recurrence(row)
+            found = square_map(row, factors_of(row))
             assert found.spectral_radius.value == pytest.approx(dense.abs().max().item(), abs=1e-12)
             assert len(found.eigenvalues) == row.shape[0]
             assert found.henrici_departure.value == 0.0
@@ -67,7 +68,7 @@ def test_rates_of_a_step_are_those_of_the_states_times_its_length():
 def test_mamba_has_rates_and_no_spectral_radius():
     findings = next(row for row in decompose(seeded(Mixer)).layers if row.name == "A").entry["findings"]
     assert findings["slowest_rate"]["value"] < 0
-    assert "spectral_radius" not in findings
+    assert "growth rates" in findings["spectral_radius"]["reason"]
 
 
 def test_a_state_that_is_forgotten_at_once_says_so():

@@ -168,6 +168,10 @@ def decompose(
             help="Shape of one example, 3x32x32: convolutions as operators on such inputs. Repeat it for each input.",
         ),
     ] = None,
+    pseudospectra: Annotated[
+        bool,
+        typer.Option("--pseudospectra", help="Growth of states before they fade, of recurrent maps; seconds each."),
+    ] = False,
     seed: Seed = 0,
     threads: Threads = None,
     device: Annotated[str, typer.Option(help="Where to compute; cpu is the only choice so far.")] = "cpu",
@@ -205,6 +209,7 @@ def decompose(
                 fold_bias=fold_bias,
                 fold_norm=fold_norm,
                 input_shape=input_shape or None,
+                pseudospectra=pseudospectra,
                 **rules,
             )
         # first what cannot be lost: an export may fail for want of a library or of space

@@ -29,6 +29,7 @@ from lmd.layers.updates.differences import Unpaired
 from lmd.layers.walk import Walk, walk
 from lmd.linalg.progress import listening
 from lmd.pipeline.base import against_base
+from lmd.pipeline.coupling import coupled, with_coupling
 from lmd.pipeline.fitting import fitted
 from lmd.pipeline.layer_task import LayerTask, record_of
 from lmd.pipeline.on_data import network_findings, seen_on_data
@@ -135,7 +136,9 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     )
     if folder:
         prepare(folder, head, [layer.name for layer in layers], resume=resume)
-    results = (engine or Local()).map(record_of, tasks) if not folder else _saved(folder, tasks, engine or Local())
+    results = (
+        coupled((engine or Local()).map(record_of, tasks)) if not folder else _saved(folder, tasks, engine or Local())
+    )
     records = tuple(_watched(results, len(tasks), progress))
     took = {**provenance, "seconds": round(perf_counter() - clock, 3)}
     atlas = replace(
@@ -269,10 +272,12 @@ def _saved(folder: Path, tasks: list[LayerTask], engine: Engine) -> Iterator[Lay
     paths = [folder / layer_file(index, task.layer.name) for index, task in enumerate(tasks)]
     done = {path: entry for path in paths if (entry := read_record(path)) is not None}
     fresh = iter(engine.map(record_of, [task for path, task in zip(paths, tasks, strict=True) if path not in done]))
+    before: list[LayerRecord] = []
     for path in paths:
-        if path in done:
-            yield LayerRecord(done[path], Stored(path))
-            continue
-        record = next(fresh)
-        write_tensors(path, record.arrays(), record.entry)
-        yield LayerRecord(record.entry, Stored(path))
+        entry = done.get(path)
+        if entry is None:
+            record = with_coupling(next(fresh), before)
+            write_tensors(path, record.arrays(), record.entry)
+            entry = record.entry
+        before.append(LayerRecord(entry, Stored(path)))
+        yield before[-1]

@@ -29,6 +29,7 @@ class Options:
         input_shape: shape of one example without the batch axis, ``(3, 32, 32)``, or of each input, see
             ``lmd.activations.examples``: convolutions are then taken as operators on inputs of the size they get. Data
             tell it too.
+        pseudospectra: Kreiss constants and pseudospectra of recurrent maps, which take seconds each.
     """
 
     vectors: int | None = 32
@@ -43,6 +44,7 @@ class Options:
     fold_bias: bool = False
     fold_norm: bool = False
     input_shape: InputShape | None = None
+    pseudospectra: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself before any work is done."""

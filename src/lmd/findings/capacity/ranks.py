@@ -19,6 +19,7 @@ from lmd.findings.measure import (
     spectrum_of,
 )
 from lmd.findings.quantity import Measured, quantities_of, quantity
+from lmd.linalg.chance.hard_threshold import hard_threshold_rank
 
 __all__ = ["Ranks", "ranks"]
 
@@ -77,6 +78,12 @@ class Ranks(Finding):
         meaning="Fewest directions that hold 99.9 % of the squared Frobenius norm",
         source="Eckart & Young 1936",
     )
+    hard_threshold_rank: Measured = quantity(
+        "#{σ > ω(β)·median σ}",
+        unit="directions",
+        meaning="Directions worth keeping if the rest were noise of unknown size: the optimal hard threshold",
+        source="Gavish & Donoho 2014",
+    )
 
 
 @analysis
@@ -102,7 +109,14 @@ def ranks(factors: Factors) -> Ranks:
         rank_95=rank_95,
         rank_99=rank_99,
         rank_99_9=rank_99_9,
+        hard_threshold_rank=_hard_threshold(factors, base),
     )
+
+
+def _hard_threshold(factors: Factors, base: Tensor | None) -> Measured:
+    if factors.inner or factors.groups > 1:
+        return Measured(None, reason="the threshold is for one matrix with noise in every entry")
+    return counted(factors, partial(hard_threshold_rank, shape=factors.shape), base)
 
 
 def _leading(factors: Factors, base: Tensor | None) -> Ranks:

@@ -7,15 +7,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
-from lmd.findings.analysis import InapplicableError, analyses_of
-from lmd.findings.geometry.recurrence import recurrence
+from lmd.factors.svd import factors_of
+from lmd.findings.analysis import InapplicableError
+from lmd.findings.geometry.maps.square_map import SquareMap, square_map
+from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.recurrence import RecurrentMatrix, RecurrentProduct
 from lmd.layers.thin_product import stacked
 from lmd.linalg.eigenvalues import eigenvalues
 from lmd.sources.loaders import Held
-from lmd.testing import layers_of
+
+
+def recurrence(layer: LayerMatrix) -> SquareMap:
+    return square_map(layer, factors_of(layer))
 
 
 def recurrent(W: torch.Tensor) -> RecurrentMatrix:
@@ -108,17 +112,7 @@ def test_zero_has_reasons():
 def test_too_many_states_say_so():
     huge = RecurrentMatrix("state", "gate", (10_000, 10_000), Held("W", torch.zeros(1)))
     with pytest.raises(InapplicableError, match="10000 states"):
-        recurrence(huge)
-
-
-def test_only_maps_of_a_state_are_asked():
-    rows = layers_of(nn.LSTM(3, 4, proj_size=2))
-    asked = {name for name, row in rows.items() if any(one.name == "recurrence" for one in analyses_of(row))}
-    assert asked == {f"l0.recurrent.{gate}" for gate in "ifgo"}
-    assert rows["l0.recurrent.f"].view_of == "l0.hidden.f"
-    rows = layers_of(nn.GRUCell(4, 4))
-    asked = {name for name, row in rows.items() if any(one.name == "recurrence" for one in analyses_of(row))}
-    assert asked == {f"hidden.{gate}" for gate in "rzn"}
+        square_map(huge, factors_of(torch.eye(2)))
 
 
 def test_values_come_by_falling_magnitude():
