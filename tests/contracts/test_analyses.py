@@ -17,6 +17,7 @@ from lmd.findings.geometry.maps.coupling import Upstream
 from lmd.findings.geometry.maps.transient import PseudospectraOption
 from lmd.findings.quantity import quantities_of
 from lmd.layers.convolutions.convolution_maps import ConvolutionOperator, ConvolutionSymbol
+from lmd.layers.initialised.law import InitialLaw
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.recurrence import RecurrentMatrix
 from lmd.layers.states.diagonal_states import DiagonalStates
@@ -58,17 +59,21 @@ GIVEN = {
     Sides: Sides(factors_of(EARLIER.weight.detach()), factors_of(LATER.weight.detach())),
     ConvolutionOperator: CONVOLUTION["operator"],
     ConvolutionSymbol: CONVOLUTION["symbol"],
+    InitialLaw: InitialLaw("uniform", 1.0, "a test"),
     PseudospectraOption: PseudospectraOption(),
     Upstream: Upstream(factors_of(torch.randn(4, 3, generator=GENERATOR)), "a test"),
+}
+SQUARE = LayerMatrix("layer", "dense", (9, 9), Held("w", torch.randn(9, 9, generator=GENERATOR)))
+OTHER_LAYERS = {
+    "square_map": {LayerMatrix: H, Factors: factors_of(H)},
+    "initial": {LayerMatrix: SQUARE, Factors: factors_of(SQUARE)},
 }
 
 
 @pytest.mark.parametrize("name", list(analyses()))
 def test_analysis_keeps_its_contract(name):
     chosen = analyses()[name]
-    # a question about square maps needs one
-    given = {**GIVEN, LayerMatrix: H, Factors: factors_of(H)} if name == "square_map" else GIVEN
-    check_analysis(chosen, given)
+    check_analysis(chosen, {**GIVEN, **OTHER_LAYERS.get(name, {})})
 
 
 def test_no_two_analyses_share_a_key():

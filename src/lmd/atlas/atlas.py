@@ -91,7 +91,7 @@ class Atlas:
         """One flat dictionary for each layer: numbers with their ``_baseline`` and ``_error``, curves left out."""
         found = [(key, n["value"]) for record in self.layers for key, n in record.entry["findings"].items()]
         curves = {key for key, value in found if isinstance(value, list)}
-        return [_flat(record.entry, curves) for record in self.layers]
+        return [_flat(record, curves) for record in self.layers]
 
     def to_frame(self) -> "pandas.DataFrame":
         """``rows()`` as a data frame, with the layer names as index.
@@ -210,10 +210,12 @@ def layer_files(folder: Path) -> list[Path]:
     return [path for path in folder.glob("*.safetensors") if _LAYER_FILE.fullmatch(path.name)]
 
 
-def _flat(entry: Mapping[str, Any], curves: set[str]) -> dict[str, Any]:
+def _flat(record: LayerRecord, curves: set[str]) -> dict[str, Any]:
+    entry = record.entry
     plain = ("name", "kind", "rank", "view_of", "method", "residual", "orthogonality_defect", "failed", "reason")
     row = {key: entry.get(key) for key in plain}
     row["out"], row["in"] = entry["shape"]
+    row["words"], row["sentence"] = ", ".join(record.words), record.sentence
     for key, number in entry["findings"].items():
         if key not in curves:
             row |= {key: number["value"], f"{key}_baseline": number["baseline"], f"{key}_error": number["error"]}
