@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lmd.factors.factors import Factors
     from lmd.factors.svd import factors_of, randomised_factors
     from lmd.factors.truncated import truncate
+    from lmd.pipeline.checking.check import Checked, check
     from lmd.pipeline.comparing.compare import compare
     from lmd.pipeline.decompose import decompose
     from lmd.report.page import write_page
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Atlas",
+    "Checked",
     "Examples",
     "Factors",
     "Recorder",
@@ -37,6 +39,7 @@ __all__ = [
     "UnreadableModelError",
     "UnsafeDataError",
     "UnsafeModelError",
+    "check",
     "compare",
     "decompose",
     "factors_of",
@@ -50,6 +53,8 @@ __all__ = [
 
 _HOMES = {
     "Atlas": "lmd.atlas.atlas",
+    "Checked": "lmd.pipeline.checking.check",
+    "check": "lmd.pipeline.checking.check",
     "Examples": "lmd.data.examples",
     "Factors": "lmd.factors.factors",
     "Recorder": "lmd.training.recorder",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lmd.atlas.json_values import json_value
+from lmd.cli.checking.command import check
 from lmd.cli.comparing.command import compare, earlier_comparison, saved_page
 from lmd.cli.comparing.limits import limited
 from lmd.cli.exits import OneLine, exits
@@ -222,6 +223,7 @@ def decompose(
 
 
 app.command()(compare)
+app.command()(check)
 
 
 @app.command()

@@ -126,7 +126,7 @@ CLAUSES: Sequence[tuple[str, Callable[[Entry], str]]] = (
     ("`ignored_dimension` is not 0", _ignores),
     ("the word near-isometric", _gains),
     (
-        "the first that is said of the words random, outlier-driven and trained, or else the smallest of the four p-values",
+        "the first that is said of the words random, outlier-driven and trained, or else the smallest p-value",
         _against_chance,
     ),
     (f"`initial_from` is known, or `scale_ratio` is beyond {_FAR_FROM_START:g} or its inverse", _since_the_start),

@@ -36,12 +36,9 @@ def usual_law(row: LayerMatrix, network: Network) -> InitialLaw | str:
     References:
         Glorot & Bengio 2010; He et al. 2015 (as ``torch.nn.init`` and ``keras.initializers`` have them).
     """
-    if isinstance(row, ThinProduct):
-        return "a product of two matrices, which have rows of their own"
-    if row.kind in _OTHERS:
-        return _OTHERS[row.kind]
-    if row.bias is not None:
-        return "its bias is folded in, and starts from another law"
+    refused = _refused(row)
+    if refused:
+        return refused
     if str(network.facts.get("format", "")).startswith("Keras"):
         return _of_keras(row, network.facts)
     if str(network.facts.get("format", "")).startswith("ONNX") and "pytorch" not in str(network.facts.get("producer")):
@@ -50,6 +47,12 @@ def usual_law(row: LayerMatrix, network: Network) -> InitialLaw | str:
     if isinstance(config, Mapping):
         return _of_hugging_face(row, config)
     return _of_torch(row)
+
+
+def _refused(row: LayerMatrix) -> str:
+    if isinstance(row, ThinProduct):
+        return "a product of two matrices, which have rows of their own"
+    return _OTHERS.get(row.kind, "" if row.bias is None else "its bias is folded in, and starts from another law")
 
 
 def _of_hugging_face(row: LayerMatrix, config: Mapping[str, Any]) -> InitialLaw | str:
