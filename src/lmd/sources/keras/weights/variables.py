@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from lmd.sources.keras.configuration.layer_config import LayerConfig
 
-__all__ = ["Variable", "variables_of"]
+__all__ = ["Variable", "gates_apart", "variables_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,16 @@ def _einsum(layer: LayerConfig) -> Iterator[Variable]:
         yield Variable("bias")
 
 
+def gates_apart(layer: LayerConfig) -> str:
+    """Of LSTM and GRU of Keras 1, whose gates have arrays of their own: the gates, in the order of those; '' else."""
+    told = layer.setting("consume_less", "cpu" if layer.version == 1 else "gpu")
+    return _GATES.get(layer.class_name, "") if told != "gpu" else ""
+
+
 def _recurrent(layer: LayerConfig) -> Iterator[Variable]:
+    if gates := gates_apart(layer):
+        yield from (Variable(f"{gate}.{role}") for gate in gates for role in ("kernel", "recurrent_kernel", "bias"))
+        return
     for variable in _cell(layer):
         yield replace(variable, place=("cell",))
 
@@ -88,6 +97,7 @@ def _rnn(layer: LayerConfig) -> list[Variable] | None:
     return found
 
 
+_GATES = {"LSTM": "icfo", "GRU": "zrh"}
 CELLS = {"LSTMCell": "lstm_cell", "GRUCell": "gru_cell", "SimpleRNNCell": "simple_rnn_cell"}
 
 

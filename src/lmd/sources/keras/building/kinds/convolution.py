@@ -23,7 +23,7 @@ _READ_EITHER_WAY = ("Conv1D", "Conv2D", "Conv3D")
 
 def _axes(layer: LayerConfig, shape: Sequence[int]) -> int:
     axes = len(shape) - 2
-    if layer.version == 1 and layer.settings.get("dim_ordering") == "th" and layer.class_name not in _READ_EITHER_WAY:
+    if layer.settings.get("dim_ordering") == "th" and layer.class_name not in _READ_EITHER_WAY:
         raise CannotRunError("the layout of its kernels with channels first in Keras 1 is not known")
     if axes not in _FORWARD or f"{axes}D" not in layer.class_name:
         raise CannotRunError(f"its kernel has the shape {tuple(shape)}, a {layer.class_name} needs another")
@@ -80,7 +80,7 @@ def _moved(axes: int) -> tuple[int, ...]:
 def _kernel(layer: LayerConfig, built: Built) -> Loader:
     """Of the layout ``(..., in, out)``; Keras 1 has ``(out, in, ...)`` where it counts channels first."""
     stored = built.stored("kernel")
-    turned = layer.version == 1 and layer.settings.get("dim_ordering") == "th"
+    turned = layer.settings.get("dim_ordering") == "th"
     return Permuted(stored, (*range(2, len(stored.shape)), 1, 0)) if turned else stored
 
 
