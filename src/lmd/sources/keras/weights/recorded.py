@@ -142,6 +142,9 @@ def _parts(leaf: LayerConfig, arrays: Mapping[str, DataSet]) -> Iterator[tuple[s
     if layer.class_name in ("SeparableConv1D", "SeparableConv2D"):
         yield f"{leaf.path}.depthwise", "grouped_kernel_matrix", {"depthwise_kernel": "weight"}
         yield f"{leaf.path}.pointwise", "kernel_matrix", {"pointwise_kernel": "weight", "bias": "bias"}
+    elif layer.class_name.startswith("ConvLSTM"):
+        yield f"{leaf.path}.input", "kernel_matrix", {"kernel": "weight", "bias": "bias"}
+        yield f"{leaf.path}.hidden", "kernel_matrix", {"recurrent_kernel": "weight"}
     elif "query.kernel" in arrays:
         for part, kind in _HEADS.items():
             yield f"{leaf.path}.{part}", kind, {f"{part}.kernel": "weight", f"{part}.bias": "bias"}
