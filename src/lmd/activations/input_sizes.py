@@ -95,7 +95,7 @@ def _input_sizes(network: Network, data: Tensor | None, inputs: tuple[Shaped, ..
         fault = _run(network, convolutions, Call([data[:1]]), seen)
         return seen.found(_failed(fault))
     if network.readings or not (network.runs or _config(network) is not None):
-        return seen.found(_BARE)
+        return seen.found(_cannot_run(network.skeleton))
     inputs = inputs or _told_input(network) or _declared_inputs(network)
     if inputs is None:
         return seen.found(_untold(network))
@@ -161,6 +161,13 @@ def _failed(fault: BaseException | None) -> str:
         return ""
     text = " ".join(str(fault).split())
     return f"the forward pass failed with {type(fault).__name__}: {text[:_LONGEST]}{'…' * (len(text) > _LONGEST)}"
+
+
+def _cannot_run(module: nn.Module) -> str:
+    if not isinstance(module, GraphModule) or not module.unknown:
+        return _BARE
+    first, *more = module.unknown
+    return f"it cannot be run: {first}" + (f"; and {len(more)} more reasons" if more else "")
 
 
 def _tried(

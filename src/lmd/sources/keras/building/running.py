@@ -8,7 +8,7 @@ from typing import Any
 from lmd.sources.faults import FOREIGN_FAULTS
 from lmd.sources.keras.building.registry import kind_of
 from lmd.sources.keras.building.steps import Built, CannotRunError, Given, Steps, Value
-from lmd.sources.keras.configuration.layer_config import Call, LayerConfig, Reference
+from lmd.sources.keras.configuration.layer_config import OWN_CLASS, Call, LayerConfig, Reference
 
 __all__ = ["Runner"]
 
@@ -35,6 +35,8 @@ class Runner:
 
     def model(self, model: LayerConfig, taken: Sequence[Value]) -> list[Value]:
         """The outputs of a model called on values; layers that cannot be run are named and passed over."""
+        if OWN_CLASS in model.settings:
+            raise CannotRunError(f"{model.settings[OWN_CLASS]} is a class of its own, whose code is in no file")
         if len(taken) != len(model.inputs):
             raise CannotRunError(f"it takes {len(model.inputs)} values and is called on {len(taken)}")
         values = dict(zip(model.inputs, taken, strict=True))

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["MODELS", "Call", "LayerConfig", "Reference"]
+__all__ = ["MODELS", "OWN_CLASS", "Call", "LayerConfig", "Reference"]
 
 MODELS = frozenset({"Sequential", "Functional", "Model"})
+OWN_CLASS = "own class"
+"""Setting of a model of somebody's own class whose layers its configuration lists: the name of that class."""
 
 
 @dataclass(frozen=True, slots=True)
