@@ -207,4 +207,4 @@ def _state_dict(path: str, contents: Contents, *, header: bool) -> Archive:
     records = tuple(TensorRecord(name, array.shape, array.dtype) for name, array in names.items())
     facts = {"format": "HDF5", **({} if contents.in_order else {"order": "by name"})}
     loaders = {} if header else {name: array.loader(name) for name, array in names.items()}
-    return Archive(records, loaders, facts, (path,))
+    return Archive((*records, *contents.without_numbers()), loaders, facts, (path,))

@@ -93,7 +93,7 @@ def _raw(path: str, arrays: Mapping[str, DataSet]) -> Built:
 def _register(module: nn.Module, name: str, array: DataSet) -> None:
     # a name that torch refuses stays a tensor without a module; so do whole numbers, which are no weights
     dtype = getattr(torch, array.dtype)
-    if name and "." not in name and not hasattr(module, name) and dtype.is_floating_point:
+    if name and "." not in name and not hasattr(module, name) and (dtype.is_floating_point or dtype.is_complex):
         empty = torch.empty(array.shape, dtype=dtype, device="meta")
         module.register_parameter(name, nn.Parameter(empty, requires_grad=False))
 

@@ -72,6 +72,7 @@ def recorded(model: LayerConfig, assigned: Assigned, kept: Remembered, contents:
     for own in extras.values():
         _add_extras(own, found)
     _add_rest(kept, contents, assigned, found)
+    found.records += contents.without_numbers()
     return found
 
 
@@ -130,7 +131,8 @@ def readings_of(
             shape = next((arrays[role].shape for role in roles if role in arrays), ())
             found.append(Reading(path, kind, names, shape, sure, reason=why))
     for path, own in assigned.beside().items():
-        roles = {e.role: f"{path or 'weights'}.{e.role}" for e in own if len(e.data_set.shape) > 1 and not e.reason}
+        mapped = (e for e in own if _may_be_mapped(e.data_set) and not e.reason)
+        roles = {e.role: f"{path or 'weights'}.{e.role}" for e in mapped}
         if roles:
             found.append(Reading(path or "weights", "raw", roles, reason=assigned.misfits.get(path, "")))
     return tuple(found)
@@ -155,8 +157,13 @@ def _parts(leaf: LayerConfig, arrays: Mapping[str, DataSet]) -> Iterator[tuple[s
         yield (
             leaf.path,
             "raw",
-            {role: role for role, array in arrays.items() if prod(array.shape) > max(array.shape, default=1)},
+            {role: role for role, array in arrays.items() if _may_be_mapped(array)},
         )
+
+
+def _may_be_mapped(array: DataSet) -> bool:
+    """Whether an array of no known layer may become a matrix: whole and complex numbers do not."""
+    return array.dtype.startswith(("float", "bfloat")) and prod(array.shape) > max(array.shape, default=1)
 
 
 def _spread(roles: _Roles, arrays: Mapping[str, DataSet]) -> _Roles:
