@@ -16,6 +16,7 @@ from lmd.sources.keras.building.steps import Built, CannotRunError, Value
 from lmd.sources.keras.configuration.layer_config import LayerConfig
 from lmd.sources.keras.hdf5.contents import DataSet
 from lmd.sources.keras.weights.assigned import Assigned, Extra
+from lmd.sources.keras.weights.variables import variables_of
 from lmd.sources.loaders import Loader
 
 __all__ = ["Network", "network_of"]
@@ -67,25 +68,27 @@ def _build(leaf: LayerConfig, arrays: Mapping[str, DataSet], parts: _Parts) -> N
             kind_of(leaf.class_name).build(leaf, built)
     except CannotRunError as fault:
         parts.unknown.setdefault(leaf.path, str(fault))
-        built = _raw(leaf.path, arrays)
+        built = _raw(leaf, arrays)
     except (*FOREIGN_FAULTS, UnreadableModelError) as fault:
         # weights or settings that do not fit the class
         parts.unknown.setdefault(leaf.path, f"its weights do not fit it ({type(fault).__name__}: {fault})")
-        built = _raw(leaf.path, arrays)
+        built = _raw(leaf, arrays)
     parts.built[leaf.path] = built
     parts.modules.update(built.modules)
     parts.loaders.update({name: loader for name, loader in built.loaders.items() if name not in parts.loaders})
     parts.parameters.update({name: (name, parameter) for name, parameter in built.parameters.items()})
 
 
-def _raw(path: str, arrays: Mapping[str, DataSet]) -> Built:
-    """The arrays of a layer without a module of torch, as parameters of a bare one."""
-    built = Built(path, arrays)
+def _raw(leaf: LayerConfig, arrays: Mapping[str, DataSet]) -> Built:
+    """The arrays of a layer without a module of torch, the trained ones as parameters of a bare one."""
+    built = Built(leaf.path, arrays)
+    kept = {variable.role for variable in variables_of(leaf) or () if not variable.trained}
     for role, array in arrays.items():
         part, _, name = role.rpartition(".")
-        place = f"{path}.{part}".strip(".")
+        place = f"{leaf.path}.{part}".strip(".")
         module = built.modules.setdefault(place, nn.Module())
-        _register(module, name, array)
+        if role not in kept:
+            _register(module, name, array)
         built.loaders[f"{place}.{name}"] = array.loader(built.name(role))
     return built
 
