@@ -7,10 +7,11 @@ import pytest
 import torch
 
 import lmd
+from lmd.layers.walk import walk
 from lmd.sources.open_network import open_network
 from tests.keras_files import chained, configured, write_archive, write_h5
 from tests.references import keras_layers as by_hand
-from tests.sources.keras.case import draw
+from tests.sources.keras.case import draw, positive
 
 
 def run(path, *inputs):
@@ -355,3 +356,37 @@ def test_bfloat16_and_numbers_in_the_other_order(tmp_path):
     assert close(run(half, x), x @ short.float().numpy())
     other = write_h5(tmp_path / "m.h5", dense, {"d": [("d/kernel:0", kernel.astype(">f4"))]})
     assert close(run(other, x), x @ kernel)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_model_at_every_step(version, tmp_path):
+    kernel, shift, gain, W = draw(3, 3, 2, 4), draw(4), [draw(4) for _ in range(3)] + [positive(4)], draw(64, 3)
+    module = {"module": "keras.layers", "registered_name": None} if version == 3 else {}
+    inner = chained(
+        [
+            {**module, **configured("Conv2D", "c", filters=4, kernel_size=[3, 3], padding="same")},
+            {**module, **configured("BatchNormalization", "n")},
+            {**module, **configured("Flatten", "f")},
+            {**module, **configured("Dense", "d", units=3, use_bias=False)},
+        ],
+        shape=(4, 4, 2),
+        name="cnn",
+    )
+    wrapper = {**module, **configured("TimeDistributed", "steps", layer={**module, **inner})}
+    config = chained([wrapper], shape=(5, 4, 4, 2))
+    if version == 2:
+        names = ("kernel", "bias", "gamma", "beta", "kernel_1", "moving_mean", "moving_variance")
+        arrays = [kernel, shift, *gain[:2], W, *gain[2:]]
+        weights = {"steps": [(f"steps/{name}:0", array) for name, array in zip(names, arrays, strict=True)]}
+        path = write_h5(tmp_path / "m.h5", config, weights)
+    else:
+        parts = {"conv2d": [kernel, shift], "batch_normalization": gain, "dense": [W]}
+        place = "layers/time_distributed/layer/layers"
+        stored = {f"{place}/{name}/vars/{n}": a for name, arrays in parts.items() for n, a in enumerate(arrays)}
+        path = write_archive(tmp_path / "m.keras", config, stored)
+    x = draw(2, 5, 4, 4, 2)
+    flat = by_hand.convolution(x.reshape(10, 4, 4, 2).astype(float), kernel, shift, padding="same")
+    wanted = by_hand.batch_normalised(flat, *gain).reshape(10, -1) @ W
+    assert close(run(path, x), wanted.reshape(2, 5, 3))
+    found = {row.name: row.kind for row in walk(open_network(path)).layers if not row.view_of}
+    assert found == {"steps.cnn.c": "kernel_matrix", "steps.cnn.n": "diagonal", "steps.cnn.d": "dense"}

@@ -59,7 +59,7 @@ class Runner:
                 return (_UNKNOWN,)
             if layer.is_model:
                 return self.model(layer, given.values)
-            found = self._run(layer, given)
+            found = self._run(layer, given) if layer.model is None else self._at_every_step(layer, layer.model, given)
         except CannotRunError as fault:
             self.unknown.setdefault(layer.path, str(fault))
         except FOREIGN_FAULTS as fault:
@@ -76,6 +76,15 @@ class Runner:
         if layer.path in self.unknown:
             return _UNKNOWN
         return kind.run(given, self.built.get(layer.path) or Built(layer.path, {}), self.steps)
+
+    def _at_every_step(self, layer: LayerConfig, model: LayerConfig, given: Given) -> Sequence[Value]:
+        """Steps are taken as examples of a model, and made steps again."""
+        name, value = layer.path, given.value
+        flat = Value(self.steps.apply(name, "keras.fold_time", (value.name,)))
+        found = self.model(model, [flat])
+        if any(v is _UNKNOWN for v in found):
+            return [_UNKNOWN] * len(found)
+        return [Value(self.steps.apply(name, "keras.unfold_time", (v.name, value.name)), value.mask) for v in found]
 
     def _look(self, layer: LayerConfig) -> None:
         """Name a layer whose class is not known, though what comes into it is not known either."""
