@@ -390,3 +390,12 @@ def test_a_model_at_every_step(version, tmp_path):
     assert close(run(path, x), wanted.reshape(2, 5, 3))
     found = {row.name: row.kind for row in walk(open_network(path)).layers if not row.view_of}
     assert found == {"steps.cnn.c": "kernel_matrix", "steps.cnn.n": "diagonal", "steps.cnn.d": "dense"}
+
+
+def test_a_layer_may_have_the_path_of_one_in_a_model_beside_it(tmp_path):
+    inner, W, V = chained([configured("Dense", "b", use_bias=False)], shape=(5,), name="a"), draw(5, 4), draw(4, 3)
+    config = chained([inner, configured("Dense", "a.b", use_bias=False)], shape=None)
+    path = write_h5(tmp_path / "m.h5", config, {"a": [("b/kernel:0", W)], "a.b": [("a.b/kernel:0", V)]})
+    x = draw(2, 5)
+    assert close(run(path, x), x.astype(float) @ W @ V)
+    assert {row.name: row.shape for row in walk(open_network(path)).layers} == {"a.b": (4, 5), "a.b_": (3, 4)}

@@ -44,7 +44,7 @@ def model_of(configuration: Mapping[str, Any], version: int) -> LayerConfig:
     """
     try:
         model = _layer(configuration, _Around(version=version), name="")
-        model = replace(model, path="")
+        model = _apart(replace(model, path=""), "", set())
         if sum(1 for _ in model.leaves()) > _MOST_LAYERS:
             raise ValueError(f"it has more than {_MOST_LAYERS} layers")
     except (*_FAULTS, RecursionError) as fault:
@@ -53,6 +53,15 @@ def model_of(configuration: Mapping[str, Any], version: int) -> LayerConfig:
             f"class_name and config are needed. Save the model again with Keras."
         ) from fault
     return model
+
+
+def _apart(layer: LayerConfig, path: str, taken: set[str]) -> LayerConfig:
+    """The layers under paths of their own: one that is called ``a.b`` may stand beside a model ``a`` with a ``b``."""
+    while path in taken:
+        path += "_"
+    taken.add(path)
+    inside = (_apart(inner, f"{path}{inner.path.removeprefix(layer.path)}", taken) for inner in layer.inside)
+    return replace(layer, path=path, inside=tuple(inside))
 
 
 def _layer(entry: Mapping[str, Any], around: _Around, name: str | None = None) -> LayerConfig:
