@@ -9,7 +9,7 @@ import torch
 import lmd
 from lmd.layers.walk import walk
 from lmd.sources.open_network import open_network
-from tests.keras_files import chained, configured, write_archive, write_h5
+from tests.keras_files import Config, chained, configured, write_archive, write_h5
 from tests.references import keras_layers as by_hand
 from tests.sources.keras.case import draw, positive
 
@@ -399,3 +399,52 @@ def test_a_layer_may_have_the_path_of_one_in_a_model_beside_it(tmp_path):
     x = draw(2, 5)
     assert close(run(path, x), x.astype(float) @ W @ V)
     assert {row.name: row.shape for row in walk(open_network(path)).layers} == {"a.b": (4, 5), "a.b_": (3, 4)}
+
+
+def constant_first(function: str, number: Any) -> Config:
+    return {
+        **configured("TFOpLambda", "it", function=function),
+        "inbound_nodes": [["_CONSTANT_VALUE", -1, number, {"y": ["x", 0, 0], "name": None}]],
+    }
+
+
+def node_of_tensorflow(word: str, **constants: Any) -> Config:
+    told = {"node_def": {"name": "n", "op": word, "attr": {"T": {"type": "DT_FLOAT"}}}, "constants": constants}
+    return {**configured("TensorFlowOpLayer", "it", **told), "inbound_nodes": [[["x", 0, 0, {}]]]}
+
+
+OPERATIONS = [
+    (constant_first("math.subtract", 1.0), lambda x: 1 - x),
+    (constant_first("math.divide", [1.0, 2.0, 3.0]), lambda x: np.array([1, 2, 3]) / x),
+    (node_of_tensorflow("AddV2", **{"1": 3.0}), lambda x: x + 3),
+    (node_of_tensorflow("Sub", **{"0": [1.0, 2.0, 3.0]}), lambda x: np.array([1, 2, 3]) - x),
+    (node_of_tensorflow("Relu6"), lambda x: np.clip(x, 0, 6)),
+]
+
+
+@pytest.mark.parametrize(("layer", "wanted"), OPERATIONS)
+def test_operations_with_numbers(layer, wanted, tmp_path):
+    first = {**configured("InputLayer", "x", batch_input_shape=[None, 3]), "name": "x", "inbound_nodes": []}
+    behind = {**configured("Dense", "d", use_bias=False), "name": "d", "inbound_nodes": [[["it", 0, 0, {}]]]}
+    inside = {"layers": [first, {**layer, "name": "it"}, behind], "output_layers": [["d", 0, 0]]}
+    config = {"class_name": "Functional", "config": {"name": "m", "input_layers": [["x", 0, 0]], **inside}}
+    path = write_h5(tmp_path / "m.h5", config, {"d": [("d/kernel:0", np.eye(3, dtype=np.float32))]})
+    x = draw(4, 3)
+    assert close(run(path, x), wanted(x.astype(float)))
+
+
+def test_other_nodes_of_tensorflow_are_named(tmp_path):
+    layers = [configured("Dense", "d", use_bias=False), node_of_tensorflow("Cumsum")]
+    path = write_h5(tmp_path / "m.h5", chained(layers, shape=(3,)), {"d": [("d/kernel:0", draw(3, 3))]})
+    assert "the operation 'Cumsum' on 1 values is not known" in str(open_network(path).facts["cannot run"])
+
+
+def test_a_slope_may_be_written_as_an_array(tmp_path):
+    layers = [configured("Dense", "d", use_bias=False), configured("LeakyReLU", "l", alpha=ARRAY)]
+    path = write_h5(tmp_path / "m.h5", chained(layers, shape=(3,)), {"d": [("d/kernel:0", W := draw(3, 3))]})
+    x = draw(4, 3)
+    assert close(run(path, x), np.where(x @ W > 0, x @ W, 0.1 * (x @ W)))
+
+
+ARRAY = {"type": "ndarray", "value": 0.1}
+"""As Keras 2.0 to 2.2 write a number of NumPy."""

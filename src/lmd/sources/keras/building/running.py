@@ -15,6 +15,7 @@ __all__ = ["Runner"]
 _FIRST = ("inputs", "query", "sequences", "sequence", "input", "x", "x1", "a")
 """Names under which Keras may write the first argument of a layer."""
 _OTHERWISE_IN_TRAINING = ("BatchNormalization", "Dropout", "GaussianNoise", "AlphaDropout", "SpatialDropout")
+_OPERATIONS = ("TFOpLambda", "ops.")
 _MOST_STEPS = 200_000
 _UNKNOWN = Value("?")
 
@@ -107,6 +108,9 @@ def _given(layer: LayerConfig, call: Call, values: Mapping[Reference, Value]) ->
         raise CannotRunError("it is called on nothing")
     first, *rest = arguments
     taken = _listed(first)
+    if layer.class_name.startswith(_OPERATIONS) and not any(isinstance(value, Value) for value in taken):
+        # a number may come before the value
+        return Given(layer, (), (first, *rest), named)
     # operations of Keras 3 take several values side by side
     if not all(isinstance(value, Value) for value in taken):
         raise CannotRunError("it is called on constants")

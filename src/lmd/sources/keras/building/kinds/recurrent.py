@@ -30,7 +30,7 @@ def _manner(layer: LayerConfig, cell: LayerConfig) -> Manner:
     version = cell.version
     return Manner(
         activation=function_of(cell.setting("activation", "tanh"), version),
-        gates=function_of(cell.setting("recurrent_activation", "sigmoid"), version),
+        gates=function_of(cell.setting("recurrent_activation", "hard_sigmoid" if version == 1 else "sigmoid"), version),
         sequences=layer.flag("return_sequences", default=False),
         states=layer.flag("return_state", default=False),
         backwards=layer.flag("go_backwards", default=False),
