@@ -52,3 +52,30 @@ def test_the_note_of_a_convolution_says_why_the_model_cannot_be_run(tmp_path):
     weights = {"c": [("c/kernel:0", draw(3, 3, 2, 3)), ("c/bias:0", draw(3))]}
     network, _ = found(write_h5(tmp_path / "m.h5", chained(layers, shape=(6, 6, 2)), weights))
     assert network.unsized["c"] == "it cannot be run: layer 'own' (Lambda): Lambda is not known"
+
+
+def test_an_input_of_another_shape_is_told_the_declared_one(tmp_path):
+    layers = [configured("Conv2D", "c", filters=3, kernel_size=[3, 3]), configured("Flatten", "f")]
+    weights = {"c": [("c/kernel:0", draw(3, 3, 2, 3)), ("c/bias:0", draw(3))]}
+    path = write_h5(tmp_path / "m.h5", chained(layers, shape=(6, 5, 2)), weights)
+    why = sized(open_network(path), input_shape=(2, 6, 5)).unsized["c"]
+    assert "came as 1x2x6x5, the file declares ?x6x5x2" in why
+
+
+def test_weights_that_do_not_fit_are_said_in_words_and_ask_for_no_option(tmp_path):
+    layer = configured("Dense", "d")
+    path = write_h5(tmp_path / "m.h5", chained([layer], shape=(5,)), {"d": [("k:0", draw(5, 4)), ("b:0", draw(3))]})
+    network, rows = found(path)
+    assert rows == [("d.kernel", "dense", (4, 5))]
+    assert walk(network).layers[0].alternatives == ()
+    (why,) = network.facts["cannot run"]
+    assert why.startswith("layer 'd' (Dense): its weights do not fit it: data set")
+
+
+@pytest.mark.filterwarnings("error")
+def test_arrays_without_entries_are_no_layers(tmp_path):
+    layer = configured("Dense", "d", use_bias=False)
+    empty = {"d": [("d/kernel:0", np.zeros((0, 4), np.float32))]}
+    network, rows = found(write_h5(tmp_path / "m.h5", chained([layer], shape=(0,)), empty))
+    assert not rows
+    assert not network.runs

@@ -14,6 +14,7 @@ from lmd.sources.keras.building.registry import kind_of
 from lmd.sources.keras.building.running import Runner
 from lmd.sources.keras.building.steps import Built, CannotRunError, Value
 from lmd.sources.keras.configuration.layer_config import LayerConfig
+from lmd.sources.keras.facts import inputs_of
 from lmd.sources.keras.hdf5.contents import DataSet
 from lmd.sources.keras.weights.assigned import Assigned, Extra
 from lmd.sources.keras.weights.variables import variables_of
@@ -64,12 +65,17 @@ def network_of(model: LayerConfig, assigned: Assigned, *, unknown: Sequence[str]
 def _build(leaf: LayerConfig, arrays: Mapping[str, DataSet], parts: _Parts) -> None:
     built = Built(leaf.path, arrays)
     try:
+        if any(0 in array.shape for array in arrays.values()):
+            raise CannotRunError("one of its arrays has no entries")
         if leaf.class_name != "InputLayer":
             kind_of(leaf.class_name).build(leaf, built)
     except CannotRunError as fault:
         parts.unknown.setdefault(leaf.path, str(fault))
         built = _raw(leaf, arrays)
-    except (*FOREIGN_FAULTS, UnreadableModelError) as fault:
+    except UnreadableModelError as fault:
+        parts.unknown.setdefault(leaf.path, f"its weights do not fit it: {fault}")
+        built = _raw(leaf, arrays)
+    except FOREIGN_FAULTS as fault:
         # weights or settings that do not fit the class
         parts.unknown.setdefault(leaf.path, f"its weights do not fit it ({type(fault).__name__}: {fault})")
         built = _raw(leaf, arrays)
@@ -124,4 +130,10 @@ def _graph(model: LayerConfig, parts: _Parts, unknown: Sequence[str]) -> Graph:
         classes = {leaf.path: leaf.class_name.lstrip("?") for leaf in model.leaves()}
         words = (f"layer {path!r} ({classes.get(path, 'model')}): {why}" for path, why in parts.unknown.items())
         return Graph((), names, (), unknown=tuple(words))
-    return Graph(tuple(runner.steps.steps), names, tuple(outputs))
+    return Graph(tuple(runner.steps.steps), names, tuple(outputs), shapes=_shapes(model))
+
+
+def _shapes(model: LayerConfig) -> dict[str, tuple[int | None, ...]]:
+    """Of the inputs, as they are declared, with the number of examples."""
+    found = {entry["name"]: entry["shape"] for entry in inputs_of(model)}
+    return {name: tuple(n if isinstance(n, int) else None for n in shape) for name, shape in found.items() if shape}
