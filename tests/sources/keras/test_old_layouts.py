@@ -8,7 +8,6 @@ import pytest
 
 import lmd
 from lmd.sources.inspection import inspect_model
-
 from lmd.sources.open_network import open_network
 from tests.keras_files import chained, configured, write_h5
 from tests.references import keras_layers as by_hand

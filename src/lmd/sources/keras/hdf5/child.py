@@ -61,8 +61,8 @@ def describe(place: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``groups`` with the attributes that Keras writes, ``data_sets`` with path, shape, type, byte offset (None if the
-        numbers do not lie in one piece as they are), ``others`` that hold no numbers, with what they hold, ``in_order`` if the order is that
-        in which they were written.
+        numbers do not lie in one piece as they are), ``others`` that hold no numbers, with what they hold, ``in_order``
+        if the order is that in which they were written.
 
     Raises:
         UnsafeModelError: links to elsewhere, numbers in other files, references.
@@ -233,14 +233,9 @@ def _type(data_set: Any) -> tuple[str | None, bool]:
         return ("bool" if data_set.dtype == numpy.bool_ else None), True
     if kind == _h5.h5t.FLOAT and stored.get_fields()[4] == 7 and bits == 16:
         return "bfloat16", stored.get_order() != _h5.h5t.ORDER_LE
-    if kind == _h5.h5t.COMPOUND and data_set.dtype.kind != "c":
-        return None, False
-    if kind not in (_h5.h5t.FLOAT, _h5.h5t.INTEGER, _h5.h5t.COMPOUND) or data_set.dtype.kind not in _WORDS:
-        return None, False
-    if (
-        bits not in ((64, 128) if data_set.dtype.kind == "c" else (8, 16, 32, 64))
-        or data_set.dtype.itemsize * 8 != bits
-    ):
+    kinds = {_h5.h5t.FLOAT: "fiu", _h5.h5t.INTEGER: "fiu", _h5.h5t.COMPOUND: "c"}.get(kind, "")
+    sizes = (64, 128) if kinds == "c" else (8, 16, 32, 64)
+    if data_set.dtype.kind not in kinds or bits not in sizes or data_set.dtype.itemsize * 8 != bits:
         return None, False
     return f"{_WORDS[data_set.dtype.kind]}{bits}", data_set.dtype.newbyteorder("<") != data_set.dtype
 

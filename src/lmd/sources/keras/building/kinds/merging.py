@@ -73,8 +73,13 @@ _ALONE = {
 _OF_TENSORFLOW = {
     **dict.fromkeys(("Add", "AddV2", "BiasAdd"), "ops.Add"),
     **{name: f"ops.{name}" for name in ("Maximum", "Minimum", "Relu", "Relu6", "Sigmoid", "Tanh", "Softplus", "Selu")},
-    **{"Sub": "ops.Subtract", "Mul": "ops.Multiply", "RealDiv": "ops.Divide", "MatMul": "ops.Matmul", "Exp": "ops.Exp"},
-    **{"BatchMatMulV2": "ops.Matmul", "Softsign": "ops.Softsign"},
+    "Sub": "ops.Subtract",
+    "Mul": "ops.Multiply",
+    "RealDiv": "ops.Divide",
+    "MatMul": "ops.Matmul",
+    "BatchMatMulV2": "ops.Matmul",
+    "Exp": "ops.Exp",
+    "Softsign": "ops.Softsign",
 }
 """Nodes of a graph of TensorFlow to the same operation of Keras 3."""
 _SECOND = ("y", "x2", "b")
