@@ -191,11 +191,10 @@ def _failures(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
     guesses = [entry for entry in entries if entry["alternatives"] and entry["confidence"] == "guess"]
     guesses = [entry for entry in guesses if entry["view_of"] is None]
     for entry in guesses[:10]:
-        choices = " or ".join(entry["alternatives"])
+        kind = entry["kind"]
+        choices = " or ".join(f"{one} with its rows as stored" if one == kind else one for one in entry["alternatives"])
         console.print(
-            Text(
-                plain(f"guessed: {entry['name']} as {entry['kind']}; if it is {choices}: --kind '{entry['name']}=...'")
-            )
+            Text(plain(f"guessed: {entry['name']} as {kind}; if it is {choices}: --kind '{entry['name']}=...'"))
         )
     if len(guesses) > 10:
         console.print(Text(f"... and {len(guesses) - 10} more guesses"))

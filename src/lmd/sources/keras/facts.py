@@ -5,7 +5,7 @@ from typing import Any
 
 from lmd.sources.keras.configuration.layer_config import LayerConfig
 
-__all__ = ["facts_of"]
+__all__ = ["facts_of", "inputs_of"]
 
 _REGULARISERS = (
     "kernel_regularizer",
@@ -31,7 +31,7 @@ def facts_of(model: LayerConfig, configuration: Mapping[str, Any]) -> dict[str, 
     starts = {layer.path: found for leaf in leaves for layer in _within(leaf) if (found := _initialisers(layer))}
     frozen = [leaf.path for leaf in leaves if not leaf.trainable and leaf.class_name != "InputLayer"]
     facts: dict[str, Any] = {"layers": {leaf.path: leaf.class_name.lstrip("?") for leaf in leaves}}
-    inputs = _inputs(model)
+    inputs = inputs_of(model)
     if inputs:
         facts["inputs"] = inputs
     if len(inputs) == 1 and (shape := inputs[0]["shape"]) and all(isinstance(n, int) and n > 0 for n in shape[1:]):
@@ -61,7 +61,8 @@ def _initialisers(layer: LayerConfig) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _inputs(model: LayerConfig) -> list[dict[str, Any]]:
+def inputs_of(model: LayerConfig) -> list[dict[str, Any]]:
+    """Name and declared shape of each input, its number of examples first; None where no shape is declared."""
     layers = {layer.name: layer for layer in model.inside}
     found = []
     for reference in model.inputs:
