@@ -7,8 +7,10 @@ import torch
 from onnx import helper
 
 from lmd.pipeline.decompose import decompose
+from lmd.testing import layers_of
 from tests.onnx_files import save
-from tests.sources.onnx.test_networks import largest_difference
+from tests.sources.onnx.networks import OfTorch
+from tests.sources.onnx.test_networks import exported, largest_difference
 
 RANDOM = numpy.random.default_rng(3)
 LEVELS = onnxruntime.GraphOptimizationLevel
@@ -83,3 +85,12 @@ def test_kernels_in_blocks_are_no_guess(tmp_path):
     (tensor,) = atlas.coverage.tensors
     assert tensor.status == "unsupported"
     assert "blocked layout of onnxruntime's own" in tensor.reason
+
+
+def test_heads_are_found_behind_fused_products(tmp_path):
+    module = OfTorch().eval()
+    path = exported(module, (torch.tensor(draw(2, 5, 8)),), tmp_path / "model.onnx")
+    fused = optimised(path)
+    assert b"FusedMatMul" in fused.read_bytes()
+    found, wanted = kinds(fused), {row.name for row in layers_of(module).values()}
+    assert {"a.query_key.0", "a.query_key.1"} <= wanted == set(found)

@@ -1,16 +1,26 @@
 """Operations on whole numbers that stand for real ones: the matrix is that of the real numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from math import prod
 
 import numpy
 
 from lmd.sources.onnx.file.model import Node
-from lmd.sources.onnx.finders.dense import turned
+from lmd.sources.onnx.finders.dense import flat, turned
 from lmd.sources.onnx.finders.kernels import geometry
-from lmd.sources.onnx.plan.expressions import Applied, Expression, Leaf, numbers
+from lmd.sources.onnx.plan.expressions import Applied, Expression, Leaf, main_leaf, numbers
 from lmd.sources.onnx.plan.view import Found, View
 
-__all__ = ["conv_integer", "matmul_integer", "qgemm", "qlinear_conv", "qlinear_matmul", "step_of"]
+__all__ = [
+    "conv_integer",
+    "matmul_integer",
+    "of_gates",
+    "qgemm",
+    "qlinear_conv",
+    "qlinear_matmul",
+    "step_of",
+    "table_of_codes",
+]
 
 _WHERE = {
     "QLinearConv": (3, 4, 5),
@@ -20,6 +30,10 @@ _WHERE = {
     "QGemm": (3, 4, 5),
 }
 """Places of weight, scale and zero point among the inputs; -1 where the scale comes later."""
+_MOVES = frozenset(("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Expand"))
+_READERS = frozenset(("DequantizeLinear", "QGemm", "MatMulInteger", "ConvInteger"))
+_MOST = 20
+"""Values between a look-up and who reads it."""
 
 
 def _real(node: Node, view: View, axis: int) -> Expression | None:
@@ -29,7 +43,7 @@ def _real(node: Node, view: View, axis: int) -> Expression | None:
     if codes is None or codes.dtype not in ("int8", "uint8"):
         return None
     zero = view.constants.get(node.inputs[zero_at]) if zero_at < len(node.inputs) else None
-    scale = view.weight(node, scale_at) if scale_at >= 0 else _scale_behind(node, view)
+    scale = view.weight(node, scale_at) if scale_at >= 0 else _scale_behind(node, view, at)
     if zero_at < len(node.inputs) and node.inputs[zero_at] and zero is None:
         return None
     if scale is None:
@@ -38,18 +52,66 @@ def _real(node: Node, view: View, axis: int) -> Expression | None:
     return Applied("onnx.DequantizeLinear", inputs, {"axis": axis}, codes.shape, scale.dtype, codes.depth + 1)
 
 
-def _scale_behind(node: Node, view: View) -> Expression | None:
-    """The constant scale that the product is multiplied with, alone or with that of the input, at once or in turn."""
-    made = view.follower(node, "Cast") or node
+def _scale_behind(node: Node, view: View, place: int) -> Expression | None:
+    """The constant scale of one factor, among what the product is multiplied with, at once or in turn."""
+    scales, dynamic = _scales_behind(node, view)
+    if dynamic or len(scales) < 2:
+        # the scale of the other factor is computed as the network runs
+        return scales[0] if scales and place else None
+    codes = main_leaf(view.constants[node.inputs[place]]) if node.inputs[place] in view.constants else None
+    stem = codes.name.removesuffix("_quantized") if codes is not None else ""
+    named = [scale for scale in scales[:2] if isinstance(scale, Leaf) and scale.constant.name == f"{stem}_scale"]
+    return named[0] if len(named) == 1 else scales[place]
+
+
+def _scales_behind(node: Node, view: View) -> tuple[list[Expression], bool]:
+    """The constant factors of a product in their order, and whether there are others."""
+    made, found, dynamic = view.follower(node, "Cast") or node, list[Expression](), False
     while (product := view.follower(made, "Mul")) is not None:
         other = next((value for value in product.inputs if value not in made.outputs), "")
         maker = next((n for n in view.nodes if other in n.outputs and n.op == "Mul"), None)
-        for value in (other, *(maker.inputs if maker is not None else ())):
-            scale = view.constants.get(value)
-            if scale is not None and scale.dtype.startswith("float"):
-                return scale
+        for value in maker.inputs if maker is not None else (other,):
+            factors = _factors(view.constants.get(value))
+            dynamic |= not factors
+            found += factors
         made = product
+    return found, dynamic
+
+
+def _factors(scale: Expression | None) -> list[Expression]:
+    """The scales whose product is a constant; none for what is not one."""
+    if scale is None or not scale.dtype.startswith("float"):
+        return []
+    if isinstance(scale, Applied) and scale.operation == "onnx.Mul":
+        return [part for part in scale.inputs if part is not None]
+    return [scale]
+
+
+def table_of_codes(node: Node, view: View) -> Expression | None:
+    """The real numbers of a table of codes, with the scale that a node behind the look-up reads them by."""
+    codes = view.constants.get(node.takes(0))
+    if codes is None or codes.dtype not in ("int8", "uint8"):
+        return None
+    for reader, place in _readers(node.outputs[0], view):
+        scale, zero_at = view.weight(reader, place + 1), place + 2
+        if reader.op.endswith("Integer"):
+            scale, zero_at = _scale_behind(reader, view, place), 2 + place
+        zero = view.constants.get(reader.takes(zero_at))
+        if scale is not None and prod(scale.shape) == 1 and (zero is not None or not reader.takes(zero_at)):
+            inputs = (codes, scale, zero)
+            return Applied("onnx.DequantizeLinear", inputs, {}, codes.shape, scale.dtype, codes.depth + 1)
     return None
+
+
+def _readers(value: str, view: View) -> Iterator[tuple[Node, int]]:
+    """Nodes that take codes with their scale beside them, and where, behind nodes that only move codes."""
+    waiting = [value]
+    for one in waiting:
+        for node in view.takers.get(one, ()) if len(waiting) < _MOST else ():
+            if node.op in _MOVES:
+                waiting += node.outputs
+            elif node.op.startswith("QLinear") or node.op in _READERS:
+                yield node, node.inputs.index(one)
 
 
 def qlinear_conv(node: Node, view: View) -> Found | None:
@@ -94,8 +156,28 @@ def step_of(weight: Expression) -> Mapping[str, object] | None:
         if isinstance(one, Leaf):
             continue
         if one.operation == "onnx.DequantizeLinear" and one.inputs[0] is not None and len(one.inputs) > 1:
-            scale = numbers(one.inputs[1])
+            scale = _stored(one.inputs[1])
             step = float(numpy.abs(scale).max()) if scale is not None and scale.size else None
             return {"codes": one.inputs[0].dtype, "step": step}
         waiting.extend(part for part in one.inputs if part is not None)
     return None
+
+
+def _stored(scale: Expression | None) -> numpy.ndarray | None:
+    """The numbers of a scale, which may be laid out in another way."""
+    if isinstance(scale, Applied) and scale.operation == "onnx.Flat":
+        return numbers(scale.inputs[0])
+    return numbers(scale)
+
+
+def of_gates(codes: Expression, scale: Expression, zero: Expression | None) -> Expression | None:
+    """Matrices ``(directions, gates, inputs)`` of codes stored turned, with a scale for each direction, or each row."""
+    count, columns, rows = codes.shape
+    lies = Applied("onnx.Transpose", (codes,), {"perm": [0, 2, 1]}, (count, rows, columns), codes.dtype, 1)
+    if prod(scale.shape) not in (1, count, count * rows):
+        return None
+    shape = (prod(scale.shape), count * rows // prod(scale.shape), columns)
+    cut = Applied("onnx.LaidOut", (lies,), {"shape": shape}, shape, codes.dtype, 2)
+    inputs = (cut, flat(scale), flat(zero) if zero is not None else None)
+    real = Applied("onnx.DequantizeLinear", inputs, {"axis": 0}, shape, scale.dtype, 3)
+    return Applied("onnx.LaidOut", (real,), {"shape": lies.shape}, lies.shape, scale.dtype, 4)

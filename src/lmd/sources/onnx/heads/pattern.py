@@ -18,6 +18,7 @@ _MOVES = frozenset(
         *("Concat", "Neg", "Add", "Sub", "Expand", "RotaryEmbedding", "Tile", "Flatten", "Dropout"),
     )
 )
+_PRODUCTS = ("onnx.MatMul", "onnx.com.microsoft.FusedMatMul")
 _TURNS = frozenset(("Neg", "Sub", "RotaryEmbedding"))
 """What rotary positions are made with, and nothing else on the way of a query."""
 _NORMS = frozenset(("rms_norm", "layer_norm", "scale"))
@@ -61,7 +62,7 @@ class _Search:
 
     def stop(self, step: Step) -> bool:
         """Whether it is a layer that mixes the last axis, or any product."""
-        return self.kinds.get(step.module, "") in ("dense", "conv") or step.operation in ("onnx.MatMul", "onnx.Gemm")
+        return self.kinds.get(step.module, "") in ("dense", "conv") or step.operation in (*_PRODUCTS, "onnx.Gemm")
 
     def back(self, value: str, moves: frozenset[str], wanted: Callable[[Step], bool]) -> tuple[Step | None, list[Step]]:
         """The nearest step before a value that is wanted, with the steps on the way there."""
@@ -117,9 +118,9 @@ _OF_MANY = frozenset(f"onnx.{name}" for name in ("Add", "Sub", "Mul", "Div", "Co
 
 def _products(search: _Search, softmax: Step) -> Pattern | None:
     first, _ = search.back(softmax.inputs[0], _OF_SCORES, search.stop)
-    if first is None or first.operation != "onnx.MatMul":
+    if first is None or first.operation not in _PRODUCTS:
         return None
-    second, taken = search.ahead(softmax.outputs[0], _OF_SCORES, lambda step: step.operation == "onnx.MatMul")
+    second, taken = search.ahead(softmax.outputs[0], _OF_SCORES, lambda step: step.operation in _PRODUCTS)
     if second is None or second.inputs[0] != taken:
         return None
     return search.pattern(first.inputs[0], first.inputs[1], second.inputs[1], second.outputs[0], softmax.name)

@@ -75,7 +75,7 @@ def quantize_linear(
 def dynamic_quantize_linear(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Codes of 8 bits whose scale and zero point the input itself tells."""
     low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
-    scale = (high - low) / 255
+    scale = torch.where(high > low, (high - low) / 255, torch.ones_like(high))
     zero = torch.round((-low / scale).clamp(0, 255)).to(torch.uint8)
     return _quantized(x, scale, zero, 0, torch.uint8), scale, zero
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-__all__ = ["candidates", "dotted", "module_of", "scope_of"]
+__all__ = ["candidates", "dotted", "is_generic", "module_of", "scope_of"]
 
 _ROLES = frozenset(
     (
@@ -53,6 +53,15 @@ def dotted(name: str) -> str:
     'enc.layer.0.attn'
     """
     return ".".join(filter(None, re.split(r"[./]", name)))
+
+
+def is_generic(name: str) -> bool:
+    """Whether a name is an exporter's own: a number, or that of an operation.
+
+    >>> is_generic("/rnn/Constant_1_output_0"), is_generic("val_12"), is_generic("anchors")
+    (True, True, False)
+    """
+    return _GENERIC.fullmatch(name) is not None
 
 
 def module_of(name: str) -> str:

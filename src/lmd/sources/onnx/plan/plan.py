@@ -14,7 +14,7 @@ from lmd.sources.onnx.plan.flattened import flattened
 from lmd.sources.onnx.plan.naming import candidates
 from lmd.sources.onnx.plan.view import Found, View, operation_of, view_of
 
-__all__ = ["A_BIAS", "Layer", "Plan", "plan_of"]
+__all__ = ["A_BIAS", "PEEPHOLES", "Layer", "Plan", "plan_of"]
 
 Finder = Callable[[Node, View], Found | None]
 
@@ -33,6 +33,7 @@ _FINDERS: dict[str, Finder] = {
     "Mul": norms.channel_scale,
     "Div": norms.channel_scale,
     **dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent.recurrent),
+    "com.microsoft.DynamicQuantizeLSTM": recurrent.dynamic_lstm,
     "Gather": tables.gather,
     "PRelu": tables.prelu,
     "QLinearConv": quantised.qlinear_conv,
@@ -43,6 +44,7 @@ _FINDERS: dict[str, Finder] = {
 }
 """Who looks at which node."""
 A_BIAS = "a bias: it shifts, it is no linear map"
+PEEPHOLES = "peepholes of the gates: each entry of the cell's state times a number of its own, a diagonal without a row"
 _START = "the state that a recurrent layer starts from"
 _PLACES = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (5, 7, _START)),

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 
+import numpy
+
 from lmd.sources.onnx.file.model import Constant, GraphProto
 from lmd.sources.onnx.finders.quantised import step_of
 from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves, main_leaf, numbers
 from lmd.sources.onnx.plan.flattened import all_constants
-from lmd.sources.onnx.plan.naming import dotted
-from lmd.sources.onnx.plan.plan import A_BIAS, Layer, Plan
+from lmd.sources.onnx.plan.naming import dotted, is_generic
+from lmd.sources.onnx.plan.plan import A_BIAS, PEEPHOLES, Layer, Plan
 from lmd.sources.reading import Reading, Role, TensorRecord
 from lmd.sources.rules.tensor_roles import with_roles
 
@@ -25,6 +27,8 @@ _KINDS = {
 }
 """Of a module to the word for its matrix; the others are diagonal."""
 _STATISTICS = frozenset(("running_mean", "running_var"))
+_GRID = 1 << 18
+"""Entries of a constant that is looked at as a whole."""
 _REAL = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -128,6 +132,8 @@ def _beside(constant: Constant, path: str, *, codes: bool) -> tuple[Role, str]:
 def _role(layer: Layer, role: str) -> tuple[Role, str]:
     if role in _STATISTICS:
         return "buffer", "kept by the module, not trained"
+    if role == "P":
+        return "parameter", PEEPHOLES
     return ("parameter", A_BIAS) if role in ("B", "bias", "in_proj_bias") else ("parameter", "")
 
 
@@ -153,10 +159,18 @@ def _why_no_layer(constant: Constant, inside: str) -> tuple[Role, str]:
         return "buffer", f"{constant.dtype} numbers of an operation: no trained weight"
     if constant.elements <= 1:
         return "buffer", "a single number that an operation takes"
+    if is_generic(constant.name) and _is_of_steps(constant):
+        return "buffer", "whole or half numbers alone under the name of an operation, such as a grid: no trained weight"
     if len(constant.shape) > 1:
         return "parameter", ""
     where = f" inside {inside}" if inside else ""
     return "parameter", f"a vector that an operation{where} takes, not as a gain of channels: no linear map"
+
+
+def _is_of_steps(constant: Constant) -> bool:
+    found = numbers(Leaf(constant), most=_GRID)
+    # a weight may well be of zeros alone before it is trained, but then it has a name
+    return found is not None and bool((2 * found == numpy.round(2 * found)).all())
 
 
 def readings_of(plan: Plan, naming: Naming) -> Iterator[Reading]:
