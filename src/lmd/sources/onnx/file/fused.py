@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy
 
@@ -37,10 +38,10 @@ def _apart(node: Node, constants: _Constants) -> Iterator[Node]:
     yield from (apart(node, constants) if apart else None) or (node,)
 
 
-def _kept(name: str, number: float, constants: _Constants) -> str:
+def _kept(name: str, number: float, constants: _Constants, dtype: Any = numpy.float32) -> str:
     while name in constants:
         name += "_"
-    constants[name] = of_numbers(name, numpy.array(number, numpy.float32))
+    constants[name] = of_numbers(name, numpy.array(number, dtype))
     return name
 
 
@@ -108,11 +109,42 @@ def _shifted_gelu(node: Node, constants: _Constants) -> list[Node] | None:
     ]
 
 
+def _attention(node: Node, constants: _Constants) -> list[Node] | None:
+    """One projection to queries, keys and values, and the attention of those; both past states in one tensor."""
+    x, weight, settings, made = node.inputs[0], node.inputs[1], dict(node.attributes), node.outputs[0]
+    if settings.get("do_rotary") or node.takes(6) or any(node.outputs[2:]):
+        return None
+    sizes, joined = settings.pop("qkv_hidden_sizes", None), f"{made}/projected"
+    nodes = [Node(f"{node.called}/MatMul", "MatMul", "", (x, weight), (joined,))]
+    if node.takes(2):
+        nodes.append(Node(f"{node.called}/Add", "Add", "", (joined, node.takes(2)), (f"{made}/shifted",)))
+        joined = f"{made}/shifted"
+    parts, cut = tuple(f"{made}/{part}" for part in ("query", "key", "value")), {"split": sizes} if sizes else {}
+    nodes.append(Node(f"{node.called}/Split", "Split", "", (joined,), parts, {"axis": -1, **cut}))
+    given, told = (*parts, "", node.takes(3), node.takes(5)), (made,)
+    if node.takes(4):
+        past = (f"{made}/past_key", f"{made}/past_value")
+        for place, part in enumerate(past):
+            at = _kept(f"{part}/place", place, constants, numpy.int64)
+            nodes.append(Node(part, "Gather", "", (node.takes(4), at), (part,), {"axis": 0}))
+        given = (*given, *past)
+    if any(node.outputs[1:2]):
+        told = (made, f"{made}/present_key", f"{made}/present_value")
+    nodes.append(Node(node.name, "MultiHeadAttention", _DOMAIN, given, told, settings))
+    for part in told[1:]:
+        nodes.append(Node(part, "Unsqueeze", "", (part,), (f"{part}/alone",), {"axes": [0]}))
+    if told[1:]:
+        both = tuple(f"{part}/alone" for part in told[1:])
+        nodes.append(Node(f"{made}/present", "Concat", "", both, node.outputs[1:2], {"axis": 0}))
+    return nodes
+
+
 _FUSED: dict[str, Callable[[Node, _Constants], list[Node] | None]] = {
     "FusedConv": _convolution,
     "FusedMatMul": _product,
     "SkipLayerNormalization": _norm_of_sum,
     "SkipSimplifiedLayerNormalization": _norm_of_sum,
+    "Attention": _attention,
     "BiasGelu": _shifted_gelu,
     "FastGelu": _shifted_gelu,
 }

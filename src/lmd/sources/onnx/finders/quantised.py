@@ -6,7 +6,7 @@ from math import prod
 import numpy
 
 from lmd.sources.onnx.file.model import Node
-from lmd.sources.onnx.finders.dense import flat, turned
+from lmd.sources.onnx.finders.dense import bias_behind, flat, turned
 from lmd.sources.onnx.finders.kernels import geometry
 from lmd.sources.onnx.plan.expressions import Applied, Expression, Leaf, main_leaf, numbers
 from lmd.sources.onnx.plan.view import Found, View
@@ -32,6 +32,9 @@ _WHERE = {
 """Places of weight, scale and zero point among the inputs; -1 where the scale comes later."""
 _MOVES = frozenset(("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Expand"))
 _READERS = frozenset(("DequantizeLinear", "QGemm", "MatMulInteger", "ConvInteger"))
+DECODED = ("onnx.DequantizeLinear", "onnx.FromBits")
+"""Operations whose first input is codes, and the second their scale."""
+_BITS = (2, 4, 8)
 _MOST = 20
 """Values between a look-up and who reads it."""
 
@@ -155,10 +158,11 @@ def step_of(weight: Expression) -> Mapping[str, object] | None:
         one = waiting.pop()
         if isinstance(one, Leaf):
             continue
-        if one.operation == "onnx.DequantizeLinear" and one.inputs[0] is not None and len(one.inputs) > 1:
+        if one.operation in DECODED and one.inputs[0] is not None and len(one.inputs) > 1:
             scale = _stored(one.inputs[1])
             step = float(numpy.abs(scale).max()) if scale is not None and scale.size else None
-            return {"codes": one.inputs[0].dtype, "step": step}
+            bits = one.attributes.get("bits", 8)
+            return {"codes": one.inputs[0].dtype if bits == 8 else f"{bits} bits", "step": step}
         waiting.extend(part for part in one.inputs if part is not None)
     return None
 
@@ -181,3 +185,42 @@ def of_gates(codes: Expression, scale: Expression, zero: Expression | None) -> E
     inputs = (cut, flat(scale), flat(zero) if zero is not None else None)
     real = Applied("onnx.DequantizeLinear", inputs, {"axis": 0}, shape, scale.dtype, 3)
     return Applied("onnx.LaidOut", (real,), {"shape": lies.shape}, lies.shape, scale.dtype, 4)
+
+
+def matmul_nbits(node: Node, view: View) -> Found | None:
+    """Onnxruntime's product with a matrix of a few bits each, packed, with a scale for each block of a row."""
+    shape = (node.attributes.get("N", 0), node.attributes.get("K", 0))
+    weight = None if node.takes(4) else _of_bits(node, view, (1, 2, 3), shape)
+    bias = view.weight(node, 5)
+    if weight is None or (node.takes(5) and bias is None):
+        return None
+    behind = bias_behind(node, view, shape[0]) if bias is None else None
+    shift = behind[0] if behind else bias
+    roles = {"weight": weight, **({"bias": flat(shift)} if shift is not None else {})}
+    outputs, absorbed = (behind[1].outputs, (behind[1],)) if behind else (node.outputs, ())
+    return Found("dense", roles, {}, (node.inputs[0],), outputs, absorbed=absorbed)
+
+
+def gather_blocks(node: Node, view: View) -> Found | None:
+    """Onnxruntime's look-up in such a matrix."""
+    codes, settings = view.constants.get(node.takes(0)), node.attributes
+    bits = settings.get("bits", 4)
+    if codes is None or len(codes.shape) != 2 or settings.get("gather_axis", 0) or bits not in _BITS:
+        return None
+    if settings.get("quantize_axis", 1) not in (1, -1):
+        return None
+    table = _of_bits(node, view, (0, 2, 3), (codes.shape[0], codes.shape[1] * 8 // bits))
+    return None if table is None else Found("embedding", {"weight": table}, {}, (node.inputs[1],), node.outputs)
+
+
+def _of_bits(node: Node, view: View, places: tuple[int, int, int], shape: tuple[int, int]) -> Expression | None:
+    codes, scale, zero = (view.constants.get(node.takes(place)) for place in places)
+    bits, block = node.attributes.get("bits", 4), node.attributes.get("block_size", 128)
+    if codes is None or scale is None or codes.dtype != "uint8" or bits not in _BITS or block < 1 or 0 in shape:
+        return None
+    blocks = shape[0] * -(-shape[1] // block)
+    packed = prod(codes.shape) in (blocks * block * bits // 8, shape[0] * shape[1] * bits // 8)
+    if not packed or prod(scale.shape) != blocks or (node.takes(places[2]) and zero is None):
+        return None
+    settings = {"shape": shape, "bits": bits, "block": block}
+    return Applied("onnx.FromBits", (codes, scale, zero), settings, shape, scale.dtype, codes.depth + 1)

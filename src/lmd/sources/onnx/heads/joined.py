@@ -13,7 +13,7 @@ from lmd.sources.onnx.plan.view import Found, View
 __all__ = ["Joined", "joined"]
 
 _GENERIC = re.compile(
-    r"(MatMul|Gemm|Einsum|Linear|Add|linear|addmm|mm|matmul|val|node|in_proj)(_[A-Za-z]*_?\d+|_?\d*)", re.ASCII
+    r"(Attention|MatMul|Gemm|Einsum|Linear|Add|linear|addmm|mm|matmul|val|node|in_proj)(_[A-Za-z]*_?\d+|_?\d*)", re.ASCII
 )
 
 
@@ -55,7 +55,8 @@ def joined(layers: Mapping[str, Found], steps: list[Step], view: View) -> Joined
     return found
 
 
-_ROLES = ("query", "key", "value", "output")
+_PARTS = ("query", "key", "value")
+_ROLES = (*_PARTS, "output")
 
 
 def _join(one: Pattern, found: Joined, view: View) -> dict[str, str]:
@@ -68,11 +69,11 @@ def _join(one: Pattern, found: Joined, view: View) -> dict[str, str]:
     shared = [one.query, one.key, one.value].count(one.query)
     width = found.layers[one.query].roles["weight"].shape[0] // shared
     heads = one.cut.heads(width) if one.cut else 0
-    whole = fused_attention(one.query, found.layers, heads) if shared == 3 else None
+    whole = fused_attention(one.query, found.layers, heads) if shared == len(_PARTS) else None
     if whole is not None:
         _replace(one.query, whole, found)
         return {}
-    path = _around(one)
+    path = _around(one) or (_home(one) if shared == len(_PARTS) else "")
     renamed = _renamed(path, one, found.layers)
     found.rename(renamed)
     if heads:
@@ -112,6 +113,12 @@ def _around(one: Pattern) -> str:
         inside = all(len(path) > len(scope.split(".")) for path in paths)
         return parents.pop() if len(parents) == 1 and inside else scope
     return parents.pop() if len(parents) == 1 else _shared(paths)
+
+
+def _home(one: Pattern) -> str:
+    """The module of one projection of all three that no module is around: that of the layer behind it, or a new one."""
+    parent, _, last = one.output.rpartition(".")
+    return parent if last in ("out_proj", "o_proj", "c_proj", "proj") else one.query
 
 
 def _shared(paths: list[list[str]]) -> str:

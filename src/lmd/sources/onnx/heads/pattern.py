@@ -19,6 +19,10 @@ _MOVES = frozenset(
     )
 )
 _PRODUCTS = ("onnx.MatMul", "onnx.com.microsoft.FusedMatMul")
+_WHOLE = frozenset(
+    ("onnx.Attention", "onnx.com.microsoft.MultiHeadAttention", "onnx.com.microsoft.GroupQueryAttention")
+)
+"""Operations that are a whole attention of queries, keys and values."""
 _TURNS = frozenset(("Neg", "Sub", "RotaryEmbedding"))
 """What rotary positions are made with, and nothing else on the way of a query."""
 _NORMS = frozenset(("rms_norm", "layer_norm", "scale"))
@@ -142,9 +146,9 @@ def patterns(steps: list[Step], kinds: Mapping[str, str], constants: Mapping[str
     for step in steps:
         if step.operation in ("onnx.Softmax", "onnx.Softmax@old") and step.outputs:
             found = _products(search, step)
-        elif step.operation in ("onnx.Attention",) and len(step.inputs) > 2:
+        elif step.operation in _WHOLE and len(step.inputs) > 2:
             found = search.pattern(*step.inputs[:3], step.outputs[0], step.name)
-            heads = step.attributes.get("q_num_heads", 0)
+            heads = step.attributes.get("q_num_heads", step.attributes.get("num_heads", 0))
             cut = Cut(count=heads) if heads else found.cut
             found = replace(found, cut=cut)
         else:

@@ -40,6 +40,25 @@ def dequantize_linear(
     return made.to(dtype_of(output_dtype)) if output_dtype else made
 
 
+@operation("onnx.FromBits")
+def from_bits(
+    codes: Tensor, scale: Tensor, zero: Tensor | None = None, *, shape: tuple[int, int], bits: int, block: int
+) -> Tensor:
+    """The real numbers of codes that share bytes, the lowest bits first, with a scale for each block of a row."""
+    rows, columns = shape
+    scale = scale.reshape(rows, -1)
+    middle = torch.full_like(scale, 1 << (bits - 1))
+    if zero is not None:
+        packed = not zero.is_floating_point()
+        middle = _unpacked(zero.reshape(rows, -1), bits)[:, : scale.shape[1]] if packed else zero.reshape(rows, -1)
+    middle, steps = (part.to(scale.dtype).repeat_interleave(block, 1)[:, :columns] for part in (middle, scale))
+    return (_unpacked(codes.reshape(rows, -1), bits)[:, :columns].to(scale.dtype) - middle) * steps
+
+
+def _unpacked(codes: Tensor, bits: int) -> Tensor:
+    return (codes[..., None].to(torch.int16) >> torch.arange(0, 8, bits)).flatten(1) & ((1 << bits) - 1)
+
+
 def _quantized(x: Tensor, scale: Tensor, zero: Tensor | None, axis: int, dtype: torch.dtype) -> Tensor:
     limits = torch.iinfo(dtype)
     codes = torch.round(x / _along(scale, x, axis))

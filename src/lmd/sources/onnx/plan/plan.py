@@ -41,6 +41,8 @@ _FINDERS: dict[str, Finder] = {
     "ConvInteger": quantised.conv_integer,
     "MatMulInteger": quantised.matmul_integer,
     "com.microsoft.QGemm": quantised.qgemm,
+    "com.microsoft.MatMulNBits": quantised.matmul_nbits,
+    "com.microsoft.GatherBlockQuantized": quantised.gather_blocks,
 }
 """Who looks at which node."""
 A_BIAS = "a bias: it shifts, it is no linear map"

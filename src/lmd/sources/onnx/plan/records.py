@@ -59,7 +59,9 @@ def named(graph: GraphProto, plan: Plan) -> Naming:
             claims.claim(layer, role, expression)
     records: list[tuple[str | None, TensorRecord]] = []
     for name, constant in naming.constants.items():
-        record = claims.chosen.get(name) or claims.record(constant, dotted(name) or "tensor")
+        record = claims.chosen.get(name) or claims.record(
+            constant, dotted(name) or "tensor", *_of_type(constant, plan.known.get(name, ""))
+        )
         naming.names[name] = record.name
         records += [(name, record), *((None, twin) for twin in claims.tied.get(name, ()))]
     settled = with_roles(record for _, record in records)
@@ -115,7 +117,7 @@ class _Claims:
             if constant is main:
                 record = self.record(constant, own if kept else path, *_role(layer, role))
                 # the numbers are known, whatever they are stored as
-                record = replace(record, logical=constant.elements if codes else 0)
+                record = replace(record, logical=prod(expression.shape) if codes else 0)
             else:
                 name = own if kept else f"{path}_{dotted(constant.name).rpartition('.')[2]}"
                 record = self.record(constant, name, *_beside(constant, path, codes=codes))
@@ -150,6 +152,13 @@ def _of_no_layer(record: TensorRecord, constant: Constant, inside: str, known: s
         return replace(record, reason=known if "layout" in known else f"{known}: no linear map")
     role, reason = _why_no_layer(constant, inside)
     return replace(record, role=role, reason=reason)
+
+
+def _of_type(constant: Constant, known: str) -> tuple[Role, str]:
+    # biases of products of codes are the trained ones
+    if constant.dtype in ("int32", "uint32", "uint64") and known != A_BIAS:
+        return "buffer", f"{constant.dtype} numbers of an operation: no trained weight"
+    return "parameter", ""
 
 
 def _why_no_layer(constant: Constant, inside: str) -> tuple[Role, str]:
