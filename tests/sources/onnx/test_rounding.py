@@ -1,6 +1,7 @@
 """The floor of rounding under weights that are stored as whole numbers, or in half precision."""
 
 import numpy
+import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -134,3 +135,47 @@ def test_grids_and_ones_of_operations_are_no_weights(name, rows, tmp_path):
     node = helper.make_node("Sub", [name, "x"], ["y"])
     atlas = decompose(save([node], {name: numpy.full((3, 4), 0.5, "float32")}, tmp_path), vectors=0)
     assert len(list(atlas.rows())) == rows
+
+
+def of_bits(codes, bits):
+    """Whole numbers that share bytes, the lowest bits first."""
+    parts = codes.astype("uint8").reshape(*codes.shape[:-1], -1, 8 // bits) & ((1 << bits) - 1)
+    return sum(parts[..., place] << (bits * place) for place in range(8 // bits)).astype("uint8")
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("zero", [False, True])
+def test_matrices_of_a_few_bits_in_blocks_are_read_and_run(bits, zero, tmp_path):
+    codes, middles = DRAW.integers(0, 1 << bits, (6, 3, 16)), DRAW.integers(0, 1 << bits, (6, 4))
+    scale = DRAW.uniform(0.01, 0.02, (6, 3, 1)).astype("float32")
+    parts = {"fc.B": of_bits(codes, bits), "fc.s": scale.reshape(-1)}
+    parts |= {"fc.z": of_bits(middles, bits)[:, : -(-3 * bits // 8)].reshape(-1)} if zero else {}
+    settings = {"K": 40, "N": 6, "bits": bits, "block_size": 16, "domain": "com.microsoft"}
+    node = helper.make_node("MatMulNBits", ["x", *parts], ["y"], "/fc/MatMul_Q4", **settings)
+    path = save([node], parts, tmp_path, inputs={"x": [2, 40]})
+    row, errors = row_and_errors(path)
+    middle = middles[:, :3, None] if zero else 1 << (bits - 1)
+    real = ((codes - middle) * scale).reshape(6, 48)[:, :40]
+    assert torch.allclose(row.load().double(), torch.tensor(real).double(), atol=1e-6)
+    wanted = torch.tensor(scale.astype(float) / 12**0.5).repeat(1, 1, 16).reshape(6, 48)[:, :40]
+    assert torch.allclose(errors().double(), wanted)
+    assert largest_difference(path, (torch.tensor(DRAW.normal(size=(2, 40)).astype("float32")),)) < 1e-5
+
+
+@pytest.mark.parametrize("raw", [True, False])
+@pytest.mark.parametrize(("dtype", "lowest"), [(TensorProto.INT4, -8), (TensorProto.UINT4, 0)])
+def test_codes_of_four_bits_are_read(dtype, lowest, raw, tmp_path):
+    codes, scale = DRAW.integers(lowest, lowest + 16, (5, 6)), DRAW.uniform(0.1, 0.2, 5).astype("float32")
+    nodes = [
+        helper.make_node("DequantizeLinear", ["W", "scale"], ["w"], axis=0),
+        helper.make_node("Gemm", ["x", "w"], ["y"], "/fc/Gemm", transB=1),
+    ]
+    path = save(nodes, {"scale": scale}, tmp_path, inputs={"x": [2, 6]}, opset=21)
+    model = onnx.load(path)
+    stored = of_bits(codes.reshape(-1), 4).tobytes() if raw else codes.reshape(-1).tolist()
+    model.graph.initializer.append(helper.make_tensor("W", dtype, (5, 6), stored, raw=raw))
+    onnx.save(model, path)
+    row, errors = row_and_errors(path)
+    assert torch.allclose(row.load().double(), torch.tensor(codes * scale[:, None]).double(), atol=1e-6)
+    assert torch.allclose(errors()[:, 0].double(), torch.tensor(scale.astype(float) / 12**0.5))
+    assert largest_difference(path, (torch.tensor(DRAW.normal(size=(2, 6)).astype("float32")),)) < 1e-5

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lmd.sources.graph.operations import operation_named
 from lmd.sources.loaders import Combined, Loader
+from lmd.sources.onnx.file.tensors import CODES_OF_BITS
 from lmd.sources.onnx.finders.quantised import DECODED
 from lmd.sources.onnx.plan.expressions import Applied, Expression, Leaf
 from lmd.sources.rounding import float_errors, rounding_of
@@ -17,7 +18,7 @@ from lmd.sources.rounding import float_errors, rounding_of
 __all__ = ["Evaluation", "Rearranged"]
 
 _HALF = ("float16", "bfloat16")
-_CODES = ("int8", "uint8", "int16", "uint16")
+_CODES = ("int8", "uint8", "int16", "uint16", *CODES_OF_BITS)
 _MOVES = frozenset(
     f"onnx.{name}"
     for name in ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Identity", "Flat", "LaidOut")

@@ -45,6 +45,11 @@ def _kept(name: str, number: float, constants: _Constants, dtype: Any = numpy.fl
     return name
 
 
+def _standard(node: Node, constants: _Constants) -> list[Node]:
+    """The same operation, from before the standard had it for these types."""
+    return [replace(node, domain="")]
+
+
 def _convolution(node: Node, constants: _Constants) -> list[Node] | None:
     """``activation(conv(x) + z)``."""
     settings = {key: value for key, value in node.attributes.items() if not key.startswith("activation")}
@@ -144,6 +149,7 @@ _FUSED: dict[str, Callable[[Node, _Constants], list[Node] | None]] = {
     "FusedMatMul": _product,
     "SkipLayerNormalization": _norm_of_sum,
     "SkipSimplifiedLayerNormalization": _norm_of_sum,
+    **dict.fromkeys(("DequantizeLinear", "QuantizeLinear"), _standard),
     "Attention": _attention,
     "BiasGelu": _shifted_gelu,
     "FastGelu": _shifted_gelu,

@@ -13,7 +13,8 @@ from lmd.sources.onnx.plan.view import Found, View
 __all__ = ["Joined", "joined"]
 
 _GENERIC = re.compile(
-    r"(Attention|MatMul|Gemm|Einsum|Linear|Add|linear|addmm|mm|matmul|val|node|in_proj)(_[A-Za-z]*_?\d+|_?\d*)", re.ASCII
+    r"(Attention|MatMul|Gemm|Einsum|Linear|Add|linear|addmm|mm|matmul|val|node|in_proj)(_[A-Za-z]*_?\d+|_?\d*)",
+    re.ASCII,
 )
 
 

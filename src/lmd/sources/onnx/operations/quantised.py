@@ -9,7 +9,7 @@ from lmd.sources.graph.operations import operation
 from lmd.sources.onnx.operations.elementwise import dtype_of
 from lmd.sources.onnx.operations.windows import convolved
 
-__all__: list[str] = []
+__all__ = ["unpacked"]
 
 
 def _along(part: Tensor, x: Tensor, axis: int, block: int = 0) -> Tensor:
@@ -50,13 +50,14 @@ def from_bits(
     middle = torch.full_like(scale, 1 << (bits - 1))
     if zero is not None:
         packed = not zero.is_floating_point()
-        middle = _unpacked(zero.reshape(rows, -1), bits)[:, : scale.shape[1]] if packed else zero.reshape(rows, -1)
+        middle = unpacked(zero.reshape(rows, -1), bits)[:, : scale.shape[1]] if packed else zero.reshape(rows, -1)
     middle, steps = (part.to(scale.dtype).repeat_interleave(block, 1)[:, :columns] for part in (middle, scale))
-    return (_unpacked(codes.reshape(rows, -1), bits)[:, :columns].to(scale.dtype) - middle) * steps
+    return (unpacked(codes.reshape(rows, -1), bits)[:, :columns].to(scale.dtype) - middle) * steps
 
 
-def _unpacked(codes: Tensor, bits: int) -> Tensor:
-    return (codes[..., None].to(torch.int16) >> torch.arange(0, 8, bits)).flatten(1) & ((1 << bits) - 1)
+def unpacked(codes: Tensor, bits: int) -> Tensor:
+    """Codes that share the bytes of the last axis, the lowest bits first."""
+    return (codes[..., None].to(torch.int16) >> torch.arange(0, 8, bits)).flatten(-2) & ((1 << bits) - 1)
 
 
 def _quantized(x: Tensor, scale: Tensor, zero: Tensor | None, axis: int, dtype: torch.dtype) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 
 from lmd.sources.onnx.file.model import Constant, Node
-from lmd.sources.onnx.file.tensors import DTYPES
+from lmd.sources.onnx.file.tensors import CODES_OF_BITS, DTYPES
 
 __all__ = ["Applied", "Expression", "Leaf", "applied", "integers", "leaves", "main_leaf", "numbers"]
 
@@ -84,7 +84,7 @@ def numbers(expression: Expression | None, most: int = _SMALL) -> numpy.ndarray 
     if not isinstance(expression, Leaf) or expression.constant.elements > most:
         return None
     constant, place = expression.constant, expression.constant.place
-    if place is None or constant.dtype.startswith(("bfloat", "float8")):
+    if place is None or constant.dtype.startswith(("bfloat", "float8")) or constant.dtype in CODES_OF_BITS:
         return None
     raw = place.held
     if place.path:

@@ -9,7 +9,7 @@ from lmd.sources.onnx.file.model import Constant, GraphProto, Model, Node
 from lmd.sources.onnx.finders import dense, kernels, norms, quantised, recurrent, stacks, tables
 from lmd.sources.onnx.heads.joined import joined
 from lmd.sources.onnx.plan.branches import branch_step, has_branches, nodes_inside
-from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves
+from lmd.sources.onnx.plan.expressions import Applied, Expression, Leaf, leaves
 from lmd.sources.onnx.plan.flattened import flattened
 from lmd.sources.onnx.plan.naming import candidates
 from lmd.sources.onnx.plan.view import Found, View, operation_of, view_of
@@ -247,7 +247,9 @@ def _is_sound(expression: Expression) -> bool:
     """Whether it is of real numbers that can be read, and no part of a tensor, which would be no layer of its own."""
     parts = list(leaves(expression))
     readable = all(constant.place is not None for constant in parts)
-    whole = prod(expression.shape) >= max((constant.elements for constant in parts), default=0)
+    # codes of a few bits fill their last block, which may be longer than the row
+    packed = isinstance(expression, Applied) and expression.operation == "onnx.FromBits"
+    whole = packed or prod(expression.shape) >= max((constant.elements for constant in parts), default=0)
     return readable and whole and expression.dtype in _REAL
 
 

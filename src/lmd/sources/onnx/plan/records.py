@@ -7,6 +7,7 @@ from math import prod
 import numpy
 
 from lmd.sources.onnx.file.model import Constant, GraphProto
+from lmd.sources.onnx.file.tensors import CODES_OF_BITS
 from lmd.sources.onnx.finders.quantised import step_of
 from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves, main_leaf, numbers
 from lmd.sources.onnx.plan.flattened import all_constants
@@ -158,6 +159,8 @@ def _of_type(constant: Constant, known: str) -> tuple[Role, str]:
     # biases of products of codes are the trained ones
     if constant.dtype in ("int32", "uint32", "uint64") and known != A_BIAS:
         return "buffer", f"{constant.dtype} numbers of an operation: no trained weight"
+    if constant.dtype in CODES_OF_BITS and len(constant.shape) > 1:
+        return "parameter", f"{constant.dtype} codes of an operation that is not known, or whose scale is not constant"
     return "parameter", ""
 
 
