@@ -117,10 +117,10 @@ def test_an_attention_of_onnxruntimes_own_has_heads_and_runs(masked, tmp_path):
         helper.make_node("Attention", given, outputs, "Attention_0", **settings),
         helper.make_node("MatMul", ["a", "onnx::MatMul_7"], ["y"], "/blk/out_proj/MatMul"),
     ]
-    numbers = {"qkv_weight": draw(8, 24), "qkv_bias": draw(24), "onnx::MatMul_7": draw(8, 8)}
+    numbers = {"qkv_weight": draw(8, 24) / 3, "qkv_bias": draw(24), "onnx::MatMul_7": draw(8, 8) / 3}
     numbers |= {"mask": masked["mask"]} if "mask" in masked else {}
     path = save(nodes, numbers, tmp_path, inputs=inputs, outputs=["y", *outputs[1:]])
-    assert {"blk.qkv_proj.query_key.0", "blk.qkv_proj.query_key.1", "blk.out_proj"} <= set(kinds(path))
+    assert {"blk.query_key.0", "blk.query_key.1", "blk.out_proj"} <= set(kinds(path))
     data = tuple(torch.tensor(draw(*shape)) for shape in inputs.values())
     assert largest_difference(path, data) < 1e-5
 
@@ -131,7 +131,7 @@ def test_queries_keys_and_values_of_layers_of_their_own(tmp_path):
         helper.make_node("MultiHeadAttention", [*"qkv", "bias"], ["a"], "MHA", domain="com.microsoft", num_heads=2),
         helper.make_node("MatMul", ["a", "onnx::MatMul_7"], ["y"], "/att/out_proj/MatMul"),
     ]
-    numbers = {f"att.{c}_proj.w": draw(8, 8) for c in "qkv"} | {"bias": draw(24), "onnx::MatMul_7": draw(8, 8)}
+    numbers = {f"att.{c}_proj.w": draw(8, 8) / 3 for c in "qkv"} | {"bias": draw(24), "onnx::MatMul_7": draw(8, 8) / 3}
     path = save(nodes, numbers, tmp_path, inputs={"x": [2, 5, 8]})
     assert {"att.query_key.0", "att.query_key.1"} <= set(kinds(path))
     assert largest_difference(path, (torch.tensor(draw(2, 5, 8)),)) < 1e-5
