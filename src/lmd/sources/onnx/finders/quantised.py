@@ -1,6 +1,7 @@
 """Operations on whole numbers that stand for real ones: the matrix is that of the real numbers."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import prod
 
 import numpy
@@ -34,6 +35,8 @@ _MOVES = frozenset(("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "
 _READERS = frozenset(("DequantizeLinear", "QGemm", "MatMulInteger", "ConvInteger"))
 DECODED = ("onnx.DequantizeLinear", "onnx.FromBits")
 """Operations whose first input is codes, and the second their scale."""
+_SCALES = 2
+"""Of a product: that of each factor."""
 _BITS = (2, 4, 8)
 _MOST = 20
 """Values between a look-up and who reads it."""
@@ -57,7 +60,7 @@ def _real(node: Node, view: View, axis: int) -> Expression | None:
 
 def _scale_behind(node: Node, view: View, place: int) -> Expression | None:
     """The constant scale of one factor, among what the product is multiplied with, at once or in turn."""
-    scales, dynamic = _scales_behind(node, view)
+    scales, dynamic, _ = _scales_behind(node, view)
     if dynamic or len(scales) < 2:
         # the scale of the other factor is computed as the network runs
         return scales[0] if scales and place else None
@@ -67,18 +70,18 @@ def _scale_behind(node: Node, view: View, place: int) -> Expression | None:
     return named[0] if len(named) == 1 else scales[place]
 
 
-def _scales_behind(node: Node, view: View) -> tuple[list[Expression], bool]:
-    """The constant factors of a product in their order, and whether there are others."""
+def _scales_behind(node: Node, view: View) -> tuple[list[Expression], bool, Node]:
+    """The constant factors of a product in their order, whether there are others, and who multiplies with the last."""
     made, found, dynamic = view.follower(node, "Cast") or node, list[Expression](), False
-    while (product := view.follower(made, "Mul")) is not None:
+    while len(found) + dynamic < _SCALES and (product := view.follower(made, "Mul")) is not None:
         other = next((value for value in product.inputs if value not in made.outputs), "")
-        maker = next((n for n in view.nodes if other in n.outputs and n.op == "Mul"), None)
-        for value in maker.inputs if maker is not None else (other,):
+        maker = view.makers.get(other)
+        for value in maker.inputs if maker is not None and maker.op == "Mul" else (other,):
             factors = _factors(view.constants.get(value))
             dynamic |= not factors
             found += factors
         made = product
-    return found, dynamic
+    return found, dynamic, made
 
 
 def _factors(scale: Expression | None) -> list[Expression]:
@@ -125,8 +128,17 @@ def qlinear_conv(node: Node, view: View) -> Found | None:
 
 
 def conv_integer(node: Node, view: View) -> Found | None:
-    """The same, whose scale is applied behind it."""
-    return qlinear_conv(node, view)
+    """The same, whose scale and bias are applied behind it."""
+    return _shifted(qlinear_conv(node, view), node, view)
+
+
+def _shifted(found: Found | None, node: Node, view: View) -> Found | None:
+    """With the bias that is added behind the scales; nodes are run as they are."""
+    if found is None:
+        return None
+    weight = found.roles["weight"]
+    behind = bias_behind(_scales_behind(node, view)[2], view, weight.shape[0], max(len(weight.shape) - 1, 1))
+    return replace(found, roles={**found.roles, "bias": flat(behind[0])}) if behind else found
 
 
 def qlinear_matmul(node: Node, view: View) -> Found | None:
@@ -138,8 +150,8 @@ def qlinear_matmul(node: Node, view: View) -> Found | None:
 
 
 def matmul_integer(node: Node, view: View) -> Found | None:
-    """The same, whose scale is applied behind it."""
-    return qlinear_matmul(node, view)
+    """The same, whose scale and bias are applied behind it."""
+    return _shifted(qlinear_matmul(node, view), node, view)
 
 
 def qgemm(node: Node, view: View) -> Found | None:

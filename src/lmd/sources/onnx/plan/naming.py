@@ -108,6 +108,11 @@ def candidates(node: str, op: str, weight: str, bias: str, noted: str = "") -> I
     if _CALLS.match(own) or ";" in own:
         own = ""
     told = module_of(weight) if own else ""
+    if op in ("Mul", "Div") and scope and own.rpartition(".")[0] == scope:
+        # a gain that a module of other layers holds itself
+        told = own
+    if noted and not scope:
+        whole = f"{noted}.{whole}"
     first = (told, module_of(bias), noted, scope, "" if told else own, whole)
     found = [path for path in dict.fromkeys(map(dotted, first)) if path] or [dotted(op) or "layer"]
     yield from found

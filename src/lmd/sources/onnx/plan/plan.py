@@ -127,12 +127,11 @@ class _Planner:
 
     def _known_numbers(self) -> dict[str, str]:
         """Tensors that are no weights, by the place where a node takes them, to what they are."""
-        makers = {value: node for node in self.view.nodes for value in node.outputs}
         found: dict[str, str] = {}
         for node in self.view.nodes:
             first, last, words = _BLOCKED if node.domain == _NCHWC else _PLACES.get(_called(node), (0, 0, ""))
             for value in node.inputs[first:last]:
-                spread = makers.get(value)
+                spread = self.view.makers.get(value)
                 expanded = spread is not None and spread.op == "Expand" and spread.inputs
                 constant = self.view.constants.get(spread.inputs[0] if spread is not None and expanded else value)
                 for tensor in leaves(constant) if constant is not None else ():
