@@ -118,6 +118,9 @@ def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
     registered()
     by_leaf = {name: loader for name, c in naming.constants.items() if (loader := leaf_loader(c, naming.names[name]))}
     loaders: dict[str, Loader] = {naming.names[name]: loader for name, loader in by_leaf.items()}
+    loaders.update(
+        (naming.raw[name], _loader(plan.tables[name], by_leaf)) for name in plan.tables if name in naming.raw
+    )
     layers: dict[str, nn.Module] = {}
     for layer in plan.layers:
         layers[layer.path] = module_of(layer)
@@ -187,12 +190,16 @@ def _values(
             unknown.append(f"tensor {constant.name!r}: {constant.reason or 'its type is not known to torch'}")
             continue
         empty = torch.empty(constant.shape, dtype=_dtype(constant), device="meta")
-        if constant.name in naming.raw:
+        if constant.name in naming.raw and constant.name not in plan.tables:
             held[value] = (naming.names[constant.name], nn.Parameter(empty, requires_grad=False))
         elif constant.elements <= _INLINE:
             inline[value] = loader()
         else:
-            held[value] = (naming.names[constant.name], empty)
+            held[value] = (f"{naming.names[constant.name]}{'_codes' * (constant.name in plan.tables)}", empty)
+    for name, real in plan.tables.items():
+        if name in naming.raw:
+            empty = torch.empty(real.shape, dtype=getattr(torch, real.dtype), device="meta")
+            held[f"{name}/real"] = (naming.names[name], nn.Parameter(empty, requires_grad=False))
     return inline, held, tuple(unknown)
 
 

@@ -144,12 +144,39 @@ def _attention(node: Node, constants: _Constants) -> list[Node] | None:
     return nodes
 
 
+def _of_codes(node: Node, constants: _Constants) -> list[Node] | None:
+    """An operation from codes to codes as that on the real numbers they stand for, between two that translate."""
+    op, count = _ON_CODES[node.op]
+    settings = {key: value for key, value in node.attributes.items() if key not in ("opset", "channels_last")}
+    old = node.attributes.get("opset", _NEW_SOFTMAX) < _NEW_SOFTMAX
+    if old or node.attributes.get("channels_last") or (count and len(node.inputs) < 3 * count + 1):
+        return None
+    given = (*node.inputs, "", "")[: 3 * count + 2] if count else (*node.inputs[2:], *node.inputs[:2])
+    nodes, real, made = list[Node](), list[str](), f"{node.outputs[0]}/real"
+    for place in range(0, len(given) - 2, 3):
+        real.append(f"{made}/{place}")
+        nodes.append(Node(real[-1], "DequantizeLinear", "", tuple(given[place : place + 3]), (real[-1],)))
+    nodes.append(Node(node.name, op, "", tuple(real), (made,), settings))
+    return [*nodes, Node(f"{node.called}/codes", "QuantizeLinear", "", (made, *given[-2:]), node.outputs)]
+
+
+_NEW_SOFTMAX = 13
+_ON_CODES = {
+    **{
+        f"QLinear{op}": (op, 1)
+        for op in ("Sigmoid", "LeakyRelu", "Softmax", "GlobalAveragePool", "AveragePool", "ReduceMean")
+    },
+    **{f"QLinear{op}": (op, 2) for op in ("Add", "Mul")},
+    "QLinearConcat": ("Concat", 0),
+}
+"""Operations on codes to those on real numbers, and how many they take; 0 for any number behind those of the output."""
 _FUSED: dict[str, Callable[[Node, _Constants], list[Node] | None]] = {
     "FusedConv": _convolution,
     "FusedMatMul": _product,
     "SkipLayerNormalization": _norm_of_sum,
     "SkipSimplifiedLayerNormalization": _norm_of_sum,
     **dict.fromkeys(("DequantizeLinear", "QuantizeLinear"), _standard),
+    **dict.fromkeys(_ON_CODES, _of_codes),
     "Attention": _attention,
     "BiasGelu": _shifted_gelu,
     "FastGelu": _shifted_gelu,

@@ -1,13 +1,15 @@
 """Look-up tables, and the slopes of a PReLU."""
 
+from collections.abc import Iterable, Mapping
 from math import prod
 
 from lmd.sources.onnx.file.model import Node
 from lmd.sources.onnx.finders.dense import flat
 from lmd.sources.onnx.finders.quantised import table_of_codes
+from lmd.sources.onnx.plan.expressions import Applied, Leaf, leaves
 from lmd.sources.onnx.plan.view import Found, View
 
-__all__ = ["gather", "prelu"]
+__all__ = ["gather", "prelu", "read_tables"]
 
 
 def gather(node: Node, view: View) -> Found | None:
@@ -40,3 +42,16 @@ def prelu(node: Node, view: View) -> Found | None:
     if width != 1 and not along_channels:
         return None
     return Found("prelu", {"weight": flat(slopes)}, {}, (node.inputs[0],), node.outputs)
+
+
+def read_tables(layers: Iterable[Found], view: View) -> Mapping[str, Applied]:
+    """Codes that no layer has and that operations take as real numbers, such as positions, by their names."""
+    claimed = {leaf.name for found in layers for role in found.roles.values() for leaf in leaves(role)}
+    found: dict[str, Applied] = {}
+    for value in view.takers:
+        real = view.constants.get(value)
+        if isinstance(real, Applied) and real.operation == "onnx.DequantizeLinear" and isinstance(real.inputs[0], Leaf):
+            codes = real.inputs[0].constant
+            if codes.name not in claimed and codes.place is not None:
+                found.setdefault(codes.name, real)
+    return found

@@ -45,12 +45,12 @@ class Joined:
         self.steps[:] = [replace(step, module=renamed.get(step.module, step.module)) for step in self.steps]
 
 
-def joined(layers: Mapping[str, Found], steps: list[Step], view: View) -> Joined:
+def joined(layers: Mapping[str, Found], steps: list[Step], view: View, held: Mapping[str, str]) -> Joined:
     """Put the projections of each attention under one module, and count its heads."""
     found = Joined(dict(layers), list(steps), {})
     kinds = {path: layer.kind for path, layer in layers.items()}
     renamed: dict[str, str] = {}
-    for one in patterns(steps, kinds, view.constants):
+    for one in patterns(steps, kinds, view.constants, held):
         now = replace(one, **{role: renamed.get(getattr(one, role), getattr(one, role)) for role in _ROLES})
         renamed.update(_join(now, found, view))
     return found
@@ -69,7 +69,8 @@ def _join(one: Pattern, found: Joined, view: View) -> dict[str, str]:
         return {}
     shared = [one.query, one.key, one.value].count(one.query)
     width = found.layers[one.query].roles["weight"].shape[0] // shared
-    heads = one.cut.heads(width) if one.cut else 0
+    told = found.layers[one.query].settings.get("heads", 0)
+    heads = one.cut.heads(width) if one.cut else int(str(told))
     whole = fused_attention(one.query, found.layers, heads) if shared == len(_PARTS) else None
     if whole is not None:
         _replace(one.query, whole, found)

@@ -38,7 +38,7 @@ _ROLES = frozenset(
 """What follows the path of a module in the name of its tensor."""
 _OF_RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+)?(_reverse)?")
 _OF_TENSORFLOW = re.compile(
-    r"(ReadVariableOp|BiasAdd|MatMul|Conv[123]D\w*|DepthwiseConv2dNative|depthwise|separable_conv2d|Relu6?|Sigmoid|Tanh"
+    r"(ReadVariableOp|BiasAdd|MatMul|[Ee]insum|Conv[123]D\w*|DepthwiseConv2dNative|depthwise|separable_conv2d|Relu6?|Sigmoid|Tanh"
     r"|FusedBatchNorm\w*|Tensordot|GatherV2|embedding_lookup|ExpandDims|Squeeze|Reshape|transpose|read|Add|add|mul|Mul"
     r"|Rsqrt|batchnorm|resource)(_\d+)?(__\d+)?"
 )
@@ -104,7 +104,7 @@ def scope_of(node: str) -> str:
 def candidates(node: str, op: str, weight: str, bias: str, noted: str = "") -> Iterator[str]:
     """Paths a layer may have, best first, without end; ``noted`` is the one that the exporter wrote down."""
     scope, whole = scope_of(node), dotted(node.partition(";")[0])
-    own = dotted(re.sub(r":\d+$", "", weight)) if not _GENERIC.fullmatch(weight) else ""
+    own = dotted(re.sub(r":\d+$", "", weight)).removesuffix("_quantized") if not _GENERIC.fullmatch(weight) else ""
     if _CALLS.match(own) or ";" in own:
         own = ""
     told = module_of(weight) if own else ""

@@ -81,6 +81,7 @@ class Plan:
         known: names of tensors that are no weights to what they are.
         heads: path of a module with the projections of an attention to what it says of its heads.
         version: of the standard's own operations.
+        tables: codes that no layer has, by name, to the real numbers that operations take.
     """
 
     layers: tuple[Layer, ...]
@@ -91,6 +92,7 @@ class Plan:
     known: Mapping[str, str]
     heads: Mapping[str, Mapping[str, object]]
     version: int
+    tables: Mapping[str, Applied]
 
 
 def plan_of(model: Model) -> Plan:
@@ -106,6 +108,7 @@ class _Planner:
     layers: dict[str, Layer] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     known: dict[tuple[object, ...], str] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         absorbed: set[int] = set()
@@ -123,7 +126,8 @@ class _Planner:
         steps = (*self._computed(wanted, taken), *needed)
         inputs = {value.name: value.shape for value in self.graph.inputs}
         layers, known = tuple(self.layers.values()), self._known_numbers()
-        return Plan(layers, steps, taken, inputs, outputs, known, heads, self.view.version)
+        read = tables.read_tables((layer.found for layer in layers), self.view)
+        return Plan(layers, steps, taken, inputs, outputs, known, heads, self.view.version, read)
 
     def _known_numbers(self) -> dict[str, str]:
         """Tensors that are no weights, by the place where a node takes them, to what they are."""
@@ -150,6 +154,7 @@ class _Planner:
     def _add(self, node: Node, found: Found | None) -> None:
         path = self._path(node, found) if found else ""
         if found is None or not found.inputs:
+            self.held.update((value, path) for value in node.outputs[:1] if path)
             self.steps.append(_operation(node, self.view))
             return
         for around in found.before:
@@ -167,7 +172,7 @@ class _Planner:
 
     def _join_attention(self) -> Mapping[str, Mapping[str, object]]:
         """Put the projections of attention layers under one module each, which says of its heads."""
-        found = joined({path: layer.found for path, layer in self.layers.items()}, self.steps, self.view)
+        found = joined({path: layer.found for path, layer in self.layers.items()}, self.steps, self.view, self.held)
         self.layers = {path: Layer(path, one) for path, one in found.layers.items()}
         self.steps = found.steps
         return found.heads

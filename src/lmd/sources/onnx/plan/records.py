@@ -28,6 +28,7 @@ _KINDS = {
 }
 """Of a module to the word for its matrix; the others are diagonal."""
 _STATISTICS = frozenset(("running_mean", "running_var"))
+_TWO = 2
 _GRID = 1 << 18
 """Entries of a constant that is looked at as a whole."""
 _REAL = ("float16", "bfloat16", "float32", "float64")
@@ -60,16 +61,14 @@ def named(graph: GraphProto, plan: Plan) -> Naming:
             claims.claim(layer, role, expression)
     records: list[tuple[str | None, TensorRecord]] = []
     for name, constant in naming.constants.items():
-        record = claims.chosen.get(name) or claims.record(
-            constant, dotted(name) or "tensor", *_of_type(constant, plan.known.get(name, ""))
-        )
+        record = claims.chosen.get(name) or claims.rest(constant, plan)
         naming.names[name] = record.name
         records += [(name, record), *((None, twin) for twin in claims.tied.get(name, ()))]
     settled = with_roles(record for _, record in records)
     for (name, _), found in zip(records, settled, strict=True):
         record = found
         if name is not None and name not in claims.chosen and found.role == "parameter" and not found.reason:
-            record = _of_no_layer(found, naming.constants[name], inside[name], plan.known.get(name, ""))
+            record = _of_no_layer(found, naming.constants[name], inside[name], plan)
             if record.role == "parameter" and not record.reason:
                 naming.raw[name] = record.name
         naming.records.append(record)
@@ -98,6 +97,14 @@ class _Claims:
         self.taken.add(free)
         file_name = constant.name if constant.name != free else ""
         return TensorRecord(free, constant.shape, constant.dtype, role, reason or constant.reason, file_name)
+
+    def rest(self, constant: Constant, plan: Plan) -> TensorRecord:
+        """The record of a tensor that no layer has."""
+        name = dotted(constant.name) or "tensor"
+        if constant.name in plan.tables:
+            # the numbers are known, whatever they are stored as
+            return replace(self.record(constant, name.removesuffix("_quantized")), logical=constant.elements)
+        return self.record(constant, name, *_of_type(constant, plan.known.get(constant.name, "")))
 
     def claim(self, layer: Layer, role: str, expression: Expression) -> None:
         """Name the tensors of one parameter of a layer."""
@@ -140,8 +147,9 @@ def _role(layer: Layer, role: str) -> tuple[Role, str]:
     return ("parameter", A_BIAS) if role in ("B", "bias", "in_proj_bias") else ("parameter", "")
 
 
-def _of_no_layer(record: TensorRecord, constant: Constant, inside: str, known: str) -> TensorRecord:
+def _of_no_layer(record: TensorRecord, constant: Constant, inside: str, plan: Plan) -> TensorRecord:
     """The record of a tensor that belongs to no layer, with its role and its reason."""
+    known = plan.known.get(constant.name, "")
     if known:
         if known == A_BIAS:
             return replace(record, reason=known, logical=constant.elements)
@@ -151,7 +159,7 @@ def _of_no_layer(record: TensorRecord, constant: Constant, inside: str, known: s
         if "starts" in known and found is not None and not found.any():
             return replace(record, role="buffer", reason="zeros that a recurrent layer starts from")
         return replace(record, reason=known if "layout" in known else f"{known}: no linear map")
-    role, reason = _why_no_layer(constant, inside)
+    role, reason = _why_no_layer(constant, inside, plan)
     return replace(record, role=role, reason=reason)
 
 
@@ -164,23 +172,27 @@ def _of_type(constant: Constant, known: str) -> tuple[Role, str]:
     return "parameter", ""
 
 
-def _why_no_layer(constant: Constant, inside: str) -> tuple[Role, str]:
+def _why_no_layer(constant: Constant, inside: str, plan: Plan) -> tuple[Role, str]:
     if constant.dtype.startswith(("complex", "float8")):
         return "parameter", f"{constant.dtype}: no layer kind takes such numbers"
-    if constant.dtype not in _REAL:
+    if constant.dtype not in _REAL and constant.name not in plan.tables:
         return "buffer", f"{constant.dtype} numbers of an operation: no trained weight"
     if constant.elements <= 1:
         return "buffer", "a single number that an operation takes"
-    if is_generic(constant.name) and _is_of_steps(constant):
+    read = constant.name in plan.tables
+    if is_generic(constant.name.removesuffix("_quantized")) and _is_of_steps(constant, codes=read):
         return "buffer", "whole or half numbers alone under the name of an operation, such as a grid: no trained weight"
-    if len(constant.shape) > 1:
+    if len(constant.shape) > 1 and not (read and constant.elements == max(constant.shape)):
         return "parameter", ""
     where = f" inside {inside}" if inside else ""
     return "parameter", f"a vector that an operation{where} takes, not as a gain of channels: no linear map"
 
 
-def _is_of_steps(constant: Constant) -> bool:
+def _is_of_steps(constant: Constant, *, codes: bool) -> bool:
     found = numbers(Leaf(constant), most=_GRID)
+    if codes:
+        # of a mask: shown or not
+        return found is not None and len(numpy.unique(found)) <= _TWO
     # a weight may well be of zeros alone before it is trained, but then it has a name
     return found is not None and bool((2 * found == numpy.round(2 * found)).all())
 
