@@ -97,6 +97,7 @@ _ROW_ORDERS = {
     "sorted back": "rows within a head sorted from ggml's order to that of Hugging Face; a file that was not sorted is "
     "so now",
     "left as stored": "rows within a head as in the file, which the model.safetensors beside it has in the same order",
+    "order of rows not known": "rows within a head as in the file; whether they were sorted is not known",
 }
 """What a row says, by the fact that lists its tensor."""
 

@@ -11,9 +11,11 @@ from lmd.sources.errors import UnreadableModelError
 from lmd.sources.file_head import first_bytes
 from lmd.sources.formats import source
 from lmd.sources.gguf.architectures.configs import config_of
-from lmd.sources.gguf.architectures.names import Named, Shelf, family_of, named
+from lmd.sources.gguf.architectures.implied import completed, trouble_with_heads
+from lmd.sources.gguf.architectures.names import Named, family_of, named
 from lmd.sources.gguf.blocks.arithmetic import known
 from lmd.sources.gguf.header import MAGIC, Header, StoredTensor
+from lmd.sources.gguf.shelf import Shelf
 from lmd.sources.gguf.splits import read_heads
 from lmd.sources.reading import TensorRecord
 
@@ -59,8 +61,8 @@ def read(path: str) -> Archive:
 
 def _archive(path: str) -> tuple[Archive, tuple[Named, ...]]:
     heads = read_heads(str(Path(path).absolute()))
-    shelf = Shelf(heads[0].metadata)
     stored = tuple(tensor for head in heads for tensor in head.tensors)
+    shelf = completed(Shelf(heads[0].metadata), stored)
     family = family_of(shelf, stored)
     tensors = named(stored, shelf, family)
     if not tensors:
@@ -69,10 +71,11 @@ def _archive(path: str) -> tuple[Archive, tuple[Named, ...]]:
             f"Name the file of the model."
         )
     renamed = any(one.name != one.stored.name for one in tensors)
-    config = config_of(family, shelf, tensors) if renamed else {}
+    trouble = trouble_with_heads(shelf, stored) if renamed and family.model_type else ""
+    config = config_of(family, shelf, tensors) if renamed and not trouble else {}
     # converters write tensors in the order they find them in sorted files
     records = tuple(sorted((_record(one) for one in tensors), key=lambda record: depth_key(record.name)))
-    facts = {**_facts(heads, shelf, config), **_row_orders(tensors)}
+    facts = {**_facts(heads, shelf, config, trouble), **_row_orders(tensors)}
     return Archive(records, facts=facts, files=tuple(head.path for head in heads)), tensors
 
 
@@ -145,11 +148,19 @@ _AS_STORED = (
     "as in the file, although llama.cpp's converter sorts them: the model.safetensors beside it has the same numbers "
     "in the order that they are stored in"
 )
-_ORDERS = {"rotated": ("sorted back", _SORTED_BACK), "stored": ("left as stored", _AS_STORED)}
+_NOT_KNOWN = (
+    "as in the file, for those whose order is not known: whether the tool that made the file sorts the rows of this "
+    "architecture, or by how many heads"
+)
+_ORDERS = {
+    "rotated": ("sorted back", _SORTED_BACK),
+    "stored": ("left as stored", _AS_STORED),
+    "unsure": ("order of rows not known", _NOT_KNOWN),
+}
 """What is said of rows, by the word of their order."""
 
 
-def _facts(heads: tuple[Header, ...], shelf: Shelf, config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _facts(heads: tuple[Header, ...], shelf: Shelf, config: Mapping[str, Any], trouble: str) -> Mapping[str, Any]:
     facts: dict[str, Any] = {
         "format": "GGUF",
         "order": "by name",
@@ -159,7 +170,9 @@ def _facts(heads: tuple[Header, ...], shelf: Shelf, config: Mapping[str, Any]) -
     if shelf.metadata.get("general.type") == "adapter":
         facts["adapter_config"] = {"lora_alpha": alpha}
     elif config:
-        facts["config"] = config
+        facts |= {"config": config, "config from": "the file's metadata"}
+    elif trouble:
+        facts["architecture"] = f"no declaration is made: {trouble}"
     elif shelf.architecture:
         facts["architecture"] = f"no declaration is made of {shelf.architecture!r}; layers were read by rules"
     return facts

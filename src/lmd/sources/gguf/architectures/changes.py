@@ -94,7 +94,7 @@ def changed(named: Named, stored: Loader) -> Loader:
         loader = Entry(loader, named.entry)
     if named.rows is not None:
         loader = loader.narrow(0, *named.rows)
-    if named.order is not None and named.order.word != "stored":
+    if named.order is not None and named.order.word not in ("stored", "unsure"):
         loader = Reordered(loader, named.order, 0, loader.shape[0])
     if named.transposed:
         loader = Transposed(loader)

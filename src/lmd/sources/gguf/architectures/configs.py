@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from lmd.sources.gguf.architectures.families import Family
-from lmd.sources.gguf.architectures.names import Named, Shelf
+from lmd.sources.gguf.architectures.names import Named
+from lmd.sources.gguf.shelf import Shelf
 
 __all__ = ["config_of"]
 

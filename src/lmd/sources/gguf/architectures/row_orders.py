@@ -13,7 +13,8 @@ class RowOrder:
     Attributes:
         word: ``rotated``: the two halves of each head's rows alternate in the file; ``heads``: queries, keys and values
             one after the other in the file, head by head in the architecture; ``groups``: the same, each group of
-            queries followed by its key and its value; ``stored``: as in the file, where another might be expected.
+            queries followed by its key and its value; ``stored``: as in the file, where another might be expected;
+            ``unsure``: as in the file, since it is not known whether they were sorted, or by how many heads.
         rows: how many there are.
         heads: of the queries; of a ``rotated`` or ``stored`` projection its own.
         groups: keys and values, for ``groups``.
@@ -27,6 +28,8 @@ class RowOrder:
     @property
     def fits(self) -> bool:
         """Whether the heads divide the rows."""
+        if self.word == "unsure":
+            return True
         if self.heads < 1 or self.groups < 1:
             return False
         if self.word in ("rotated", "stored"):
@@ -45,7 +48,7 @@ class RowOrder:
         >>> [RowOrder("groups", 6, 2, 1).places(row) for row in range(4)]
         [0, 1, 2, 3]
         """
-        if self.word == "stored":
+        if self.word in ("stored", "unsure"):
             return wanted
         return {"rotated": self._rotated, "heads": self._by_heads, "groups": self._by_groups}[self.word](wanted)
 
