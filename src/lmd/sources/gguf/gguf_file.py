@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from lmd.sources.formats import source
 from lmd.sources.gguf.architectures.configs import config_of
 from lmd.sources.gguf.architectures.implied import completed, trouble_with_heads
 from lmd.sources.gguf.architectures.names import Named, family_of, named
+from lmd.sources.gguf.architectures.positions import FREQUENCIES, with_factors
 from lmd.sources.gguf.blocks.arithmetic import known
 from lmd.sources.gguf.header import MAGIC, Header, StoredTensor
 from lmd.sources.gguf.shelf import Shelf
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["read", "read_header"]
 
-_FREQUENCIES = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+_MOST_FACTORS = 4096
+"""Of rotary positions; half the width of a head."""
 
 
 def read_header(path: str) -> Archive:
@@ -56,7 +59,21 @@ def read(path: str) -> Archive:
         tensors = tuple(_unsorted(one) for one in tensors)
         archive = replace(archive, facts={**_told(archive.facts), **_row_orders(tensors)})
     loaders = {one.name: changed(one, _stored(one.stored)) for one in tensors if not _unreadable(one.stored)}
-    return replace(archive, loaders=loaders)
+    return replace(archive, loaders=loaders, facts=_with_positions(archive.facts, loaders))
+
+
+def _with_positions(facts: Mapping[str, object], loaders: Mapping[str, "Loader"]) -> Mapping[str, object]:
+    """The configuration with the factors of rotary positions that the file holds; none if they are of no use."""
+    config, metadata = facts.get("config"), facts.get("metadata")
+    held = [name for name in FREQUENCIES if name in loaders and prod(loaders[name].shape) <= _MOST_FACTORS]
+    if not held or not isinstance(config, Mapping) or not isinstance(metadata, Mapping):
+        return facts
+    try:
+        numbers = {name: loaders[name]().double().flatten().tolist() for name in held}
+        return {**facts, "config": with_factors(config, Shelf(metadata), numbers)}
+    except ValueError as fault:
+        others = {key: value for key, value in facts.items() if key not in ("config", "config from")}
+        return {**others, "architecture": f"no declaration is made: {fault}; layers were read by rules"}
 
 
 def _archive(path: str) -> tuple[Archive, tuple[Named, ...]]:
@@ -104,7 +121,7 @@ def _record(one: Named) -> TensorRecord:
     stored = one.stored
     dtype = stored.kind.dtype if stored.kind is not None else f"ggml type {stored.number}"
     name = stored.name if one.entry < 0 else f"{stored.name}[{one.entry}]"
-    role = "buffer" if stored.name.endswith(_FREQUENCIES) else "parameter"
+    role = "buffer" if stored.name.endswith(FREQUENCIES) else "parameter"
     reason = "factors of the rotary frequencies: computed, not trained" if role == "buffer" else _unreadable(stored)
     return TensorRecord(one.name, one.shape, dtype, role, reason, file_name=name if name != one.name else "")
 

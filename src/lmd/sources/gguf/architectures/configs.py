@@ -5,6 +5,7 @@ from typing import Any
 
 from lmd.sources.gguf.architectures.families import Family
 from lmd.sources.gguf.architectures.names import Named
+from lmd.sources.gguf.architectures.positions import rotary_config
 from lmd.sources.gguf.shelf import Shelf
 
 __all__ = ["config_of"]
@@ -21,7 +22,6 @@ _SIZES = {
     "layer_norm_eps": "attention.layer_norm_epsilon",
     "norm_eps": "attention.layer_norm_epsilon",
     "norm_epsilon": "attention.layer_norm_epsilon",
-    "rope_theta": "rope.freq_base",
     "sliding_window": "attention.sliding_window",
     "num_local_experts": "expert_count",
     "num_experts": "expert_count",
@@ -76,6 +76,9 @@ _OTHER_SIZES: dict[str, dict[str, str]] = {
     },
 }
 _OTHER_SIZES["gpt_bigcode"] = _OTHER_SIZES["gptj"] = _OTHER_SIZES["gpt2"]
+
+_UNTURNED = ("bert", "bloom", "gpt2", "gpt_bigcode", "mamba", "mpt", "t5")
+"""Those without rotary positions."""
 
 _CLASSES = {
     "bert": "BertModel",
@@ -153,14 +156,8 @@ def config_of(family: Family, shelf: Shelf, tensors: Collection[Named]) -> dict[
             config[word] = value
     if family.model_type != "t5":
         config["tie_word_embeddings"] = family.tied or not told.has("output.weight")
-    return {**config, **_scaling(shelf), **_MORE.get(family.model_type, _nothing)(told)}
-
-
-def _scaling(shelf: Shelf) -> dict[str, Any]:
-    kind, factor = shelf.value("rope.scaling.type"), shelf.value("rope.scaling.factor")
-    if kind != "linear" or not isinstance(factor, int | float):
-        return {}
-    return {"rope_scaling": {"rope_type": "linear", "factor": float(factor)}}
+    turned = rotary_config(shelf) if family.model_type not in _UNTURNED else {}
+    return {**config, **turned, **_MORE.get(family.model_type, _nothing)(told)}
 
 
 def _nothing(told: _Told) -> dict[str, Any]:

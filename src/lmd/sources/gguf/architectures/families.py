@@ -210,11 +210,15 @@ _SORTED_ONLY = (
 """Rows are sorted, and no declaration is made."""
 
 ROWS_AS_THEY_ARE = frozenset(
-    "afmoe apertus bailingmoe2 bitnet chatglm codeshell cogvlm dbrx deepseek2 dots1 dream ernie4_5 ernie4_5-moe eurobert "
-    "exaone-moe exaone4 falcon-h1 gemma-embedding gemma3n gemma4 glm4moe gpt-oss grok grovemoe hunyuan-dense hunyuan-moe "
-    "jais jais2 jamba jina-bert-v2 jina-bert-v3 lfm2 lfm2moe llada-moe llama4 mimo2 minicpm3 minimax-m2 mistral4 "
-    "modern-bert nemotron_h nemotron_h_moe neo-bert nomic-bert nomic-bert-moe openelm orion pangu-embedded phimoe plm "
-    "qwen qwen3next qwen3vl qwen3vlmoe qwen35 qwen35moe refact rnd1 smallthinker step35".split()
+    (
+        *("afmoe", "apertus", "bailingmoe2", "bitnet", "chatglm", "codeshell", "cogvlm", "dbrx", "deepseek2", "dots1"),
+        *("dream", "ernie4_5", "ernie4_5-moe", "eurobert", "exaone-moe", "exaone4", "falcon-h1", "gemma-embedding"),
+        *("gemma3n", "gemma4", "glm4moe", "gpt-oss", "grok", "grovemoe", "hunyuan-dense", "hunyuan-moe", "jais"),
+        *("jais2", "jamba", "jina-bert-v2", "jina-bert-v3", "lfm2", "lfm2moe", "llada-moe", "llama4", "mimo2"),
+        *("minicpm3", "minimax-m2", "mistral4", "modern-bert", "nemotron_h", "nemotron_h_moe", "neo-bert"),
+        *("nomic-bert", "nomic-bert-moe", "openelm", "orion", "pangu-embedded", "phimoe", "plm", "qwen", "qwen3next"),
+        *("qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "refact", "rnd1", "smallthinker", "step35"),
+    )
 )
 """Architectures without words of their own, in whose files query and key rows stand as at Hugging Face."""
 

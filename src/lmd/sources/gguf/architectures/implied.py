@@ -3,15 +3,15 @@
 import re
 from collections.abc import Collection, Mapping
 
-from lmd.sources.gguf.shelf import Shelf
 from lmd.sources.gguf.header import StoredTensor
+from lmd.sources.gguf.shelf import Shelf
 
 __all__ = ["completed", "trouble_with_heads"]
 
 _BLOCK = re.compile(r"^(?:enc\.)?blk\.(\d+)\.(.+)$")
 _NEEDED = (
-    "a number of heads that divides them is needed, so that weights were read by rules; convert the model again, or give "
-    "the heads with --kind GLOB=heads:N"
+    "a number of heads that divides them is needed, so that weights were read by rules; convert the model again, or "
+    "give the heads with --kind GLOB=heads:N"
 )
 
 Shapes = Mapping[str, tuple[int, ...]]

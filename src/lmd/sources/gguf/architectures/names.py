@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from lmd.sources.gguf.architectures.families import FAMILIES, ROWS_AS_THEY_ARE, UNKNOWN, Family
 from lmd.sources.gguf.architectures.row_orders import RowOrder
-from lmd.sources.gguf.shelf import Shelf
 from lmd.sources.gguf.header import StoredTensor
+from lmd.sources.gguf.shelf import Shelf
 
 __all__ = ["Named", "family_of", "named"]
 
