@@ -7,8 +7,8 @@ import torch
 import transformers as t
 
 from lmd.layers.walk import walk
-from lmd.sources.wishes import Wishes
 from lmd.sources.open_network import open_network
+from lmd.sources.wishes import Wishes
 from tests.sources.gguf.converting import ggml_tensors, write
 from tests.sources.gguf.models import MODELS, NO_GROUPS, NORM, RMS, SIZES, told
 from tests.sources.gguf.test_architectures import built

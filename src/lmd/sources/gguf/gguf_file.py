@@ -11,11 +11,12 @@ from lmd.sources.depth_order import depth_key
 from lmd.sources.errors import UnreadableModelError
 from lmd.sources.file_head import first_bytes
 from lmd.sources.formats import source
-from lmd.sources.gguf.architectures.configs import config_of
+from lmd.sources.gguf.architectures.configs import UNGROUPED, config_of
 from lmd.sources.gguf.architectures.implied import completed, trouble_with_heads
 from lmd.sources.gguf.architectures.names import Named, family_of, named
 from lmd.sources.gguf.architectures.positions import FREQUENCIES, with_factors
 from lmd.sources.gguf.blocks.arithmetic import known
+from lmd.sources.gguf.blocks.block_types import NOT_READ
 from lmd.sources.gguf.header import MAGIC, Header, StoredTensor
 from lmd.sources.gguf.shelf import Shelf
 from lmd.sources.gguf.splits import read_heads
@@ -88,7 +89,8 @@ def _archive(path: str) -> tuple[Archive, tuple[Named, ...]]:
             f"Name the file of the model."
         )
     renamed = any(one.name != one.stored.name for one in tensors)
-    trouble = trouble_with_heads(shelf, stored) if renamed and family.model_type else ""
+    grouped = family.model_type not in UNGROUPED
+    trouble = trouble_with_heads(shelf, stored, grouped=grouped) if renamed and family.model_type else ""
     config = config_of(family, shelf, tensors) if renamed and not trouble else {}
     # converters write tensors in the order they find them in sorted files
     records = tuple(sorted((_record(one) for one in tensors), key=lambda record: depth_key(record.name)))
@@ -109,12 +111,17 @@ def _told(facts: Mapping[str, object]) -> dict[str, object]:
 
 
 def _row_orders(tensors: Collection[Named]) -> dict[str, object]:
-    """What was done about the rows of queries and keys."""
+    """What was done about the rows of queries and keys, and about bytes."""
     facts: dict[str, object] = {}
     for word, (fact, order) in _ORDERS.items():
         if names := [one.name for one in tensors if one.order is not None and one.order.word == word]:
             facts |= {fact: names, "order of query and key rows": order}
-    return facts
+    scaled = [one.name for one in tensors if _has_turned_scales(one.stored)]
+    return {**facts, **({"scales in big-endian order": scaled} if scaled else {})}
+
+
+def _has_turned_scales(stored: StoredTensor) -> bool:
+    return stored.big_endian and stored.kind is not None and not stored.kind.plain and bool(stored.kind.swapped)
 
 
 def _record(one: Named) -> TensorRecord:
@@ -129,7 +136,8 @@ def _record(one: Named) -> TensorRecord:
 def _unreadable(stored: StoredTensor) -> str:
     """Why the numbers of a tensor cannot be had, '' if they can."""
     if stored.kind is None:
-        return f"ggml type {stored.number} is not known here; convert the model to a type that is, such as Q8_0"
+        told = NOT_READ.get(stored.number, f"ggml type {stored.number} is not known here")
+        return f"{told}; convert the model to a type that is, such as Q8_0"
     if not known(stored.kind.name):
         return f"{stored.kind.name} blocks cannot be turned into numbers here; convert the model to another type"
     if stored.big_endian and stored.kind.swapped is None:

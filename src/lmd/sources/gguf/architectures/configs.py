@@ -8,7 +8,7 @@ from lmd.sources.gguf.architectures.names import Named
 from lmd.sources.gguf.architectures.positions import rotary_config
 from lmd.sources.gguf.shelf import Shelf
 
-__all__ = ["config_of"]
+__all__ = ["UNGROUPED", "config_of"]
 
 _SIZES = {
     "hidden_size": "embedding_length",
@@ -79,6 +79,8 @@ _OTHER_SIZES["gpt_bigcode"] = _OTHER_SIZES["gptj"] = _OTHER_SIZES["gpt2"]
 
 _UNTURNED = ("bert", "bloom", "gpt2", "gpt_bigcode", "mamba", "mpt", "t5")
 """Those without rotary positions."""
+UNGROUPED = (*_UNTURNED, "gptj")
+"""Those with a key for each query, whatever is said of groups."""
 
 _CLASSES = {
     "bert": "BertModel",

@@ -56,12 +56,20 @@ def _axis(shapes: Shapes, name: str, axes: int, axis: int) -> int:
     return shape[axis] if len(shape) == axes else 0
 
 
-def trouble_with_heads(shelf: Shelf, tensors: Collection[StoredTensor]) -> str:
-    """Why the numbers of heads cannot be those of the file's projections, '' if they can, or if there are none."""
+def trouble_with_heads(shelf: Shelf, tensors: Collection[StoredTensor], *, grouped: bool) -> str:
+    """Why the numbers of heads cannot be those of the file's projections, '' if they can, or if there are none.
+
+    Args:
+        shelf: the metadata, completed.
+        tensors: of the file.
+        grouped: whether several queries may share a key.
+    """
     width = shelf.count("attention.key_length")
     for tensor in tensors:
         block = _BLOCK.match(tensor.name)
         if block is None or len(tensor.shape) != 2 or block[2] not in _COUNTED:
+            continue
+        if block[2] == "attn_k.weight" and not grouped:
             continue
         word, key = _COUNTED[block[2]]
         rows, told = tensor.shape[0], shelf.value(key)
