@@ -102,6 +102,8 @@ _ORDERS = {
     "sorted back": "rows within a head sorted from ggml's order to that of Hugging Face; a file that was not sorted is "
     "so now",
     "left as stored": "rows within a head as in the file, which the model.safetensors beside it has in the same order",
+    "left in ggml's order": "rows within a head in ggml's order, since an adapter does not tell the number of heads; "
+    "--base sorts them back",
     "order of rows not known": "rows within a head as in the file; whether they were sorted is not known",
     "scales in big-endian order": "scales of blocks were taken as big-endian, as the file calls itself; a tool that "
     "left them little-endian makes numbers without meaning, NaN or Inf",

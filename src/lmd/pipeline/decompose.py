@@ -26,7 +26,7 @@ from lmd.data.open_data import open_data
 from lmd.engines.local import Engine, Local
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.updates.differences import Unpaired
-from lmd.layers.walk import Walk, walk
+from lmd.layers.walk import Walk
 from lmd.linalg.progress import listening
 from lmd.pipeline.base import against_base
 from lmd.pipeline.fitting import fitted
@@ -119,7 +119,7 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     if chosen.parts or chosen.input_shape is not None:
         network = sized(network, None if examples is None else examples.head(1).inputs, chosen.input_shape)
     network = replace(network, name=name or network.name, wishes=chosen.wishes)
-    found, other = against_base(walk(network), network, base)
+    found, network, other = against_base(network, base)
     layers = _selected(found.layers, chosen.layers)
     seen = seen_on_data(network, layers, examples, labels=labels, loss=loss, seed=chosen.seed, tell=progress)
     tasks = [LayerTask(one, chosen, seen.given.get(one.name, {}), seen.why.get(one.name, {})) for one in layers]

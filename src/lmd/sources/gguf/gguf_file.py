@@ -177,9 +177,11 @@ _NOT_KNOWN = (
     "as in the file, for those whose order is not known: whether the tool that made the file sorts the rows of this "
     "architecture, or by how many heads"
 )
+_LEFT = "that of ggml, since an adapter does not tell the number of heads; the base does"
 _ORDERS = {
     "rotated": ("sorted back", _SORTED_BACK),
     "stored": ("left as stored", _AS_STORED),
+    "ggml": ("left in ggml's order", _LEFT),
     "unsure": ("order of rows not known", _NOT_KNOWN),
 }
 """What is said of rows, by the word of their order."""

@@ -128,6 +128,8 @@ def _changed(plain: Named, key: str, shelf: Shelf, family: Family, block: int) -
     if key == "ssm_a":
         return replace(plain, logarithm=True)
     order = _order(key, shelf, family, plain.shape[0] if plain.shape else 0, block)
+    if order is not None and order.word == "unsure" and family.rotated and ".lora_B." in plain.name:
+        order = replace(order, word="ggml")
     return replace(plain, shape=_full_shape(key, plain.shape), order=order)
 
 
