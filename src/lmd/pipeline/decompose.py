@@ -28,7 +28,7 @@ from lmd.layers.initialised.law import InitialLaw
 from lmd.layers.initialised.usual import usual_law
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.updates.differences import Unpaired
-from lmd.layers.walk import Walk, walk
+from lmd.layers.walk import Walk
 from lmd.linalg.progress import listening
 from lmd.pipeline.base import against_base
 from lmd.pipeline.coupling import coupled, with_coupling
@@ -122,7 +122,7 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     if chosen.parts or chosen.input_shape is not None:
         network = sized(network, None if examples is None else examples.head(1).inputs, chosen.input_shape)
     network = replace(network, name=name or network.name, wishes=chosen.wishes)
-    found, other = against_base(walk(network), network, base)
+    found, network, other = against_base(network, base)
     layers = _selected(found.layers, chosen.layers)
     seen = seen_on_data(network, layers, examples, labels=labels, loss=loss, seed=chosen.seed, tell=progress)
     tasks = [_task(one, chosen, network, seen) for one in layers]
