@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lmd.factors.truncated import truncate
     from lmd.pipeline.comparing.compare import compare
     from lmd.pipeline.decompose import decompose
+    from lmd.pipeline.weightwatcher import weightwatcher_rows
     from lmd.report.page import write_page
     from lmd.sources.errors import UnreadableModelError, UnsafeModelError
     from lmd.sources.open_network import open_network
@@ -45,6 +46,7 @@ __all__ = [
     "randomised_factors",
     "runnable",
     "truncate",
+    "weightwatcher_rows",
     "write_page",
 ]
 
@@ -66,6 +68,7 @@ _HOMES = {
     "randomised_factors": "lmd.factors.svd",
     "runnable": "lmd.sources.runnable",
     "truncate": "lmd.factors.truncated",
+    "weightwatcher_rows": "lmd.pipeline.weightwatcher",
     "write_page": "lmd.report.page",
 }
 

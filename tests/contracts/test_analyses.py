@@ -13,6 +13,7 @@ from lmd.factors.factors import Factors
 from lmd.factors.sides import Sides
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import analyses
+from lmd.findings.geometry.chance.power_law import PowerLawOption
 from lmd.findings.geometry.maps.coupling import Upstream
 from lmd.findings.geometry.maps.transient import PseudospectraOption
 from lmd.findings.quantity import quantities_of
@@ -59,6 +60,7 @@ GIVEN = {
     ConvolutionOperator: CONVOLUTION["operator"],
     ConvolutionSymbol: CONVOLUTION["symbol"],
     PseudospectraOption: PseudospectraOption(),
+    PowerLawOption: PowerLawOption(draws=3),
     Upstream: Upstream(factors_of(torch.randn(4, 3, generator=GENERATOR)), "a test"),
 }
 
@@ -68,6 +70,9 @@ def test_analysis_keeps_its_contract(name):
     chosen = analyses()[name]
     # a question about square maps needs one
     given = {**GIVEN, LayerMatrix: H, Factors: factors_of(H)} if name == "square_map" else GIVEN
+    if name == "power_law":
+        # a tail needs ten values
+        given = {**GIVEN, Factors: factors_of(torch.randn(20, 30, generator=GENERATOR))}
     check_analysis(chosen, given)
 
 
