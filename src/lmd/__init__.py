@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lmd.pipeline.checking.check import Checked, check
     from lmd.pipeline.comparing.compare import compare
     from lmd.pipeline.decompose import decompose
+    from lmd.pipeline.weightwatcher import weightwatcher_rows
     from lmd.report.page import write_page
     from lmd.sources.errors import UnreadableModelError, UnsafeModelError
     from lmd.sources.open_network import open_network
@@ -48,6 +49,7 @@ __all__ = [
     "randomised_factors",
     "runnable",
     "truncate",
+    "weightwatcher_rows",
     "write_page",
 ]
 
@@ -71,6 +73,7 @@ _HOMES = {
     "randomised_factors": "lmd.factors.svd",
     "runnable": "lmd.sources.runnable",
     "truncate": "lmd.factors.truncated",
+    "weightwatcher_rows": "lmd.pipeline.weightwatcher",
     "write_page": "lmd.report.page",
 }
 

@@ -13,6 +13,7 @@ from lmd.factors.factors import Factors
 from lmd.factors.sides import Sides
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import analyses
+from lmd.findings.geometry.chance.power_law import PowerLawOption
 from lmd.findings.geometry.maps.coupling import Upstream
 from lmd.findings.geometry.maps.transient import PseudospectraOption
 from lmd.findings.quantity import quantities_of
@@ -61,11 +62,14 @@ GIVEN = {
     ConvolutionSymbol: CONVOLUTION["symbol"],
     InitialLaw: InitialLaw("uniform", 1.0, "a test"),
     PseudospectraOption: PseudospectraOption(),
+    PowerLawOption: PowerLawOption(draws=3),
     Upstream: Upstream(factors_of(torch.randn(4, 3, generator=GENERATOR)), "a test"),
 }
 SQUARE = LayerMatrix("layer", "dense", (9, 9), Held("w", torch.randn(9, 9, generator=GENERATOR)))
 OTHER_LAYERS = {
     "square_map": {LayerMatrix: H, Factors: factors_of(H)},
+    # a tail needs ten values
+    "power_law": {Factors: factors_of(torch.randn(20, 30, generator=GENERATOR))},
     "initial": {LayerMatrix: SQUARE, Factors: factors_of(SQUARE)},
 }
 

@@ -29,6 +29,8 @@ class Options:
         input_shape: shape of one example without the batch axis, ``(3, 32, 32)``, or of each input, see
             ``lmd.activations.examples``: convolutions are then taken as operators on inputs of the size they get. Data
             tell it too.
+        power_law: fit a power law to the largest values of each spectrum.
+        power_law_draws: samples for the p-value of that fit; 0 for none.
         pseudospectra: Kreiss constants and pseudospectra of recurrent maps, which take seconds each.
     """
 
@@ -45,6 +47,8 @@ class Options:
     fold_norm: bool = False
     input_shape: InputShape | None = None
     pseudospectra: bool = False
+    power_law: bool = False
+    power_law_draws: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself before any work is done."""
@@ -58,6 +62,11 @@ class Options:
             raise ValueError(f"vectors={self.vectors} must be 0 or more, or None for all.")
         if self.energy is not None and not 0 < self.energy <= 1:
             raise ValueError(f"energy={self.energy} must be above 0 and at most 1: the share of ||W||_F^2 to keep.")
+        if self.power_law_draws < 0 or (self.power_law_draws and not self.power_law):
+            raise ValueError(
+                f"power_law_draws={self.power_law_draws} must be 0 or more, and is about a fit that was not asked for; "
+                f"add power_law=True (--weightwatcher-columns)."
+            )
         if self.error is not None and not 0 <= self.error < 1:
             raise ValueError(
                 f"error={self.error} must be at least 0 and below 1: the relative Frobenius error to allow."
