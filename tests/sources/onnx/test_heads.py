@@ -99,7 +99,8 @@ def test_heads_along_an_axis_of_an_einsum_are_found(tmp_path):
     file = save(nodes, constants, tmp_path, inputs={"x": [2, 5, 8]})
     found = rows_of(file)
     Q, K = (constants[f"{path}/{part}/einsum/Einsum/ReadVariableOp:0"][:, 1] for part in ("query", "key"))
-    assert torch.allclose(found["model.attention.query_key.1"].load(), torch.tensor(Q @ K.T), atol=1e-6)
+    circuit = found["model.attention.query_key.1"].load().double()
+    assert torch.allclose(circuit, torch.tensor(Q @ K.T).double(), atol=1e-6)
     assert {"model.attention.value_output.0", "model.attention.value_output.1"} <= set(found)
     assert found["model.attention.attention_output"].kind == "attention_output"
     assert largest_difference(file, (torch.randn(2, 5, 8),)) < 1e-5
