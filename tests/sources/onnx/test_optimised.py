@@ -10,7 +10,7 @@ from lmd.pipeline.decompose import decompose
 from lmd.testing import layers_of
 from tests.onnx_files import save
 from tests.sources.onnx.networks import OfTorch
-from tests.sources.onnx.test_networks import exported, largest_difference
+from tests.sources.onnx.test_networks import as_onnxruntime, as_ours, exported, largest_difference
 
 RANDOM = numpy.random.default_rng(3)
 LEVELS = onnxruntime.GraphOptimizationLevel
@@ -135,3 +135,29 @@ def test_queries_keys_and_values_of_layers_of_their_own(tmp_path):
     path = save(nodes, numbers, tmp_path, inputs={"x": [2, 5, 8]})
     assert {"att.query_key.0", "att.query_key.1"} <= set(kinds(path))
     assert largest_difference(path, (torch.tensor(draw(2, 5, 8)),)) < 1e-5
+
+
+def step(name):
+    return [f"{name}_scale", f"{name}_zero"]
+
+
+def test_operations_on_codes_run(tmp_path):
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", *step("x")], ["c"]),
+        helper.make_node("QLinearMul", ["c", *step("x"), "g", *step("g"), *step("h")], ["m"], domain="com.microsoft"),
+        helper.make_node("QLinearAdd", ["m", *step("h"), "c", *step("x"), *step("h")], ["a"], domain="com.microsoft"),
+        helper.make_node("QLinearSigmoid", ["a", *step("h"), *step("s")], ["b"], domain="com.microsoft"),
+        helper.make_node("QLinearConcat", [*step("h"), "b", *step("s"), "a", *step("h")], ["d"], axis=1),
+        helper.make_node("Resize", ["d", "", "sizes"], ["r"], mode="linear"),
+        helper.make_node("DequantizeLinear", ["r", *step("h")], ["y"]),
+    ]
+    nodes[4].domain = "com.microsoft"
+    numbers = {"g": RANDOM.integers(-99, 99, (1, 3, 1, 1)).astype("int8"), "sizes": numpy.float32([1, 1, 2, 2])}
+    for name, scale in {"x": 0.02, "g": 0.01, "h": 0.03, "s": 0.008}.items():
+        numbers |= {f"{name}_scale": numpy.float32(scale), f"{name}_zero": numpy.int8(5)}
+    path = save(nodes, numbers, tmp_path, inputs={"x": [1, 3, 4, 4]})
+    (row,) = decompose(path).rows()
+    assert row["kind"] == "diagonal"
+    data = (torch.tensor(draw(1, 3, 4, 4)),)
+    # a sum half-way between two codes may be rounded to either
+    assert numpy.abs(as_ours(path, data)[0] - as_onnxruntime(path, data, optimised=False)[0]).max() < 0.031

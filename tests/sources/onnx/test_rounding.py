@@ -179,3 +179,38 @@ def test_codes_of_four_bits_are_read(dtype, lowest, raw, tmp_path):
     assert torch.allclose(row.load().double(), torch.tensor(codes * scale[:, None]).double(), atol=1e-6)
     assert torch.allclose(errors()[:, 0].double(), torch.tensor(scale.astype(float) / 12**0.5))
     assert largest_difference(path, (torch.tensor(DRAW.normal(size=(2, 6)).astype("float32")),)) < 1e-5
+
+
+def test_scales_of_columns_behind_a_product_of_codes_are_no_gains(tmp_path):
+    matrix, scale = codes_of(4, 5), DRAW.uniform(0.01, 0.02, 5).astype("float32")
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["codes", "step", "zero"]),
+        helper.make_node("Mul", ["step", "m_scale"], ["steps"], "/fc/scales"),
+        helper.make_node("MatMulInteger", ["codes", "m_quantized", "zero"], ["sum"], "/fc/MatMul"),
+        helper.make_node("Cast", ["sum"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["real", "steps"], ["product"]),
+        helper.make_node("Add", ["product", "fc.bias"], ["y"]),
+    ]
+    numbers = {"m_quantized": matrix, "m_scale": scale, "fc.bias": DRAW.normal(size=5).astype("float32")}
+    path = save(nodes, numbers, tmp_path, inputs={"x": [3, 4]})
+    (row,) = walk(open_network(path)).layers
+    assert (row.name, row.kind) == ("fc", "dense")
+    assert torch.allclose(row.load().double(), torch.tensor(matrix * scale).T.double())
+    (bias,) = [one for one in decompose(path, vectors=0).coverage.tensors if one.name == "fc.bias"]
+    assert bias.reason.startswith("a bias")
+    assert largest_difference(path, (torch.tensor(DRAW.normal(size=(3, 4)).astype("float32")),)) < 1e-5
+
+
+def test_positions_of_codes_are_a_row_of_real_numbers_and_run(tmp_path):
+    codes, scale = codes_of(3, 4), numpy.float32(0.02)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["pos_quantized", "pos_scale"], ["p"]),
+        helper.make_node("Add", ["x", "p"], ["y"], "/Add"),
+    ]
+    path = save(nodes, {"pos_quantized": codes, "pos_scale": scale}, tmp_path, inputs={"x": [3, 4]})
+    (row,) = walk(open_network(path)).layers
+    assert row.name == "pos"
+    assert sorted(row.shape) == [3, 4]
+    norm = numpy.linalg.norm(codes * 0.02)
+    assert torch.linalg.matrix_norm(row.load().double()).item() == pytest.approx(norm, rel=1e-6)
+    assert largest_difference(path, (torch.tensor(DRAW.normal(size=(3, 4)).astype("float32")),)) < 1e-6

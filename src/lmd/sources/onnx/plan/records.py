@@ -28,6 +28,7 @@ _KINDS = {
 }
 """Of a module to the word for its matrix; the others are diagonal."""
 _STATISTICS = frozenset(("running_mean", "running_var"))
+_OF_STEPS = "under the name of an operation, and of whole or half numbers or of two alone: a grid or a mask, no weight"
 _TWO = 2
 _GRID = 1 << 18
 """Entries of a constant that is looked at as a whole."""
@@ -181,7 +182,7 @@ def _why_no_layer(constant: Constant, inside: str, plan: Plan) -> tuple[Role, st
         return "buffer", "a single number that an operation takes"
     read = constant.name in plan.tables
     if is_generic(constant.name.removesuffix("_quantized")) and _is_of_steps(constant, codes=read):
-        return "buffer", "whole or half numbers alone under the name of an operation, such as a grid: no trained weight"
+        return "buffer", _OF_STEPS
     if len(constant.shape) > 1 and not (read and constant.elements == max(constant.shape)):
         return "parameter", ""
     where = f" inside {inside}" if inside else ""
