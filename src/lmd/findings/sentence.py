@@ -142,5 +142,5 @@ def _full_rank(entry: Entry) -> int:
     return min(*entry["shape"], entry.get("inner") or entry["shape"][0])
 
 
-def _short(number: float) -> str:
+def _short(number: float | int) -> str:
     return format(number, ".3g")
