@@ -63,8 +63,10 @@ def test_rotations_are_near_isometric(scale):
     assert "stretches all directions alike" in found.sentence
 
 
-def test_small_matrices_have_no_words():
-    assert record(drawn(7, 40)).words == []
+def test_small_matrices_have_no_words_and_differ_from_nothing():
+    found = record(drawn(7, 40))
+    assert found.words == []
+    assert "random matrix (" not in found.sentence
 
 
 def test_a_zero_matrix_and_a_broken_one_say_why():
