@@ -13,6 +13,7 @@ from lmd.factors.factors import Factors
 from lmd.factors.sides import Sides
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import analyses
+from lmd.findings.geometry.chance.identifiability import Rounding
 from lmd.findings.geometry.maps.coupling import Upstream
 from lmd.findings.geometry.maps.transient import PseudospectraOption
 from lmd.findings.quantity import quantities_of
@@ -58,6 +59,7 @@ GIVEN = {
     Sides: Sides(factors_of(EARLIER.weight.detach()), factors_of(LATER.weight.detach())),
     ConvolutionOperator: CONVOLUTION["operator"],
     ConvolutionSymbol: CONVOLUTION["symbol"],
+    Rounding: Rounding(),
     PseudospectraOption: PseudospectraOption(),
     Upstream: Upstream(factors_of(torch.randn(4, 3, generator=GENERATOR)), "a test"),
 }

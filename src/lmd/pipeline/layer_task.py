@@ -13,6 +13,7 @@ from lmd.atlas.layer_record import Kept, LayerRecord, arrays_to_keep
 from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import Finding, analyses_of, run
+from lmd.findings.geometry.chance.identifiability import Rounding
 from lmd.findings.geometry.maps.transient import PseudospectraOption
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.updates.differences import Unpaired
@@ -67,6 +68,7 @@ def _findings(task: LayerTask, factors: Factors) -> Iterator[Finding]:
     layer = task.layer
     forms = [form for form in type(layer).__mro__ if issubclass(form, LayerMatrix)]
     given: dict[type, Any] = {Factors: factors, **dict.fromkeys(forms, layer), **task.seen}
+    given[Rounding] = Rounding(task.options.rounding)
     if task.options.pseudospectra:
         given[PseudospectraOption] = PseudospectraOption()
     for chosen in analyses_of(layer):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lmd.activations.examples import InputShape
+from lmd.linalg.rounding.steps import ROUNDINGS
 from lmd.sources.wishes import Wishes
 
 __all__ = ["Options"]
@@ -29,6 +30,8 @@ class Options:
         input_shape: shape of one example without the batch axis, ``(3, 32, 32)``, or of each input, see
             ``lmd.activations.examples``: convolutions are then taken as operators on inputs of the size they get. Data
             tell it too.
+        rounding: the type whose rounding directions must survive to be named: ``stored``, ``float32``, ``float16``,
+            ``bf16``, ``fp8`` (e4m3, a scale per tensor), ``int8`` (a scale per row) or ``int4`` (a scale per 32 inputs).
         pseudospectra: Kreiss constants and pseudospectra of recurrent maps, which take seconds each.
     """
 
@@ -44,6 +47,7 @@ class Options:
     fold_bias: bool = False
     fold_norm: bool = False
     input_shape: InputShape | None = None
+    rounding: str = "stored"
     pseudospectra: bool = False
 
     def __post_init__(self) -> None:
@@ -58,6 +62,9 @@ class Options:
             raise ValueError(f"vectors={self.vectors} must be 0 or more, or None for all.")
         if self.energy is not None and not 0 < self.energy <= 1:
             raise ValueError(f"energy={self.energy} must be above 0 and at most 1: the share of ||W||_F^2 to keep.")
+        if self.rounding != "stored" and self.rounding not in ROUNDINGS:
+            known = ", ".join(("stored", *ROUNDINGS))
+            raise ValueError(f"rounding={self.rounding!r} must be one of {known}; leave it out for the stored type.")
         if self.error is not None and not 0 <= self.error < 1:
             raise ValueError(
                 f"error={self.error} must be at least 0 and below 1: the relative Frobenius error to allow."
