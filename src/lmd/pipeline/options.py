@@ -31,7 +31,7 @@ class Options:
             ``lmd.activations.examples``: convolutions are then taken as operators on inputs of the size they get. Data
             tell it too.
         rounding: the type whose rounding directions must survive to be named: ``stored``, ``float32``, ``float16``,
-            ``bf16``, ``fp8`` (e4m3, a scale per tensor), ``int8`` (a scale per row) or ``int4`` (a scale per 32 inputs).
+            ``bf16``, ``fp8`` (e4m3, one scale), ``int8`` (a scale for each row) or ``int4`` (one for each 32 inputs).
         pseudospectra: Kreiss constants and pseudospectra of recurrent maps, which take seconds each.
     """
 

@@ -86,8 +86,8 @@ ROUNDINGS: Mapping[str, Callable[[Tensor, Magnitudes], Tensor]] = {
     "int8": _int8,
     "int4": _int4,
 }
-"""Type to its steps: floating point; fp8 (e4m3) with one scale for the tensor; int8 with one for each row; int4 with one
-for each 32 inputs of a row; integers symmetric about 0."""
+"""Type to its steps: floating point; fp8 (e4m3) with one scale for the tensor; int8 with one for each row; int4 with
+one for each 32 inputs of a row; integers symmetric about 0."""
 
 
 def rounding_steps(
