@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from lmd.factors.factors import Factors
     from lmd.factors.svd import factors_of, randomised_factors
     from lmd.factors.truncated import truncate
+    from lmd.pipeline.checking.check import Checked, check
     from lmd.pipeline.comparing.compare import compare
     from lmd.pipeline.decompose import decompose
+    from lmd.pipeline.weightwatcher import weightwatcher_rows
     from lmd.report.page import write_page
     from lmd.sources.errors import UnreadableModelError, UnsafeModelError
     from lmd.sources.open_network import open_network
@@ -29,6 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Atlas",
+    "Checked",
     "Examples",
     "Factors",
     "Recorder",
@@ -37,6 +40,7 @@ __all__ = [
     "UnreadableModelError",
     "UnsafeDataError",
     "UnsafeModelError",
+    "check",
     "compare",
     "decompose",
     "factors_of",
@@ -45,11 +49,14 @@ __all__ = [
     "randomised_factors",
     "runnable",
     "truncate",
+    "weightwatcher_rows",
     "write_page",
 ]
 
 _HOMES = {
     "Atlas": "lmd.atlas.atlas",
+    "Checked": "lmd.pipeline.checking.check",
+    "check": "lmd.pipeline.checking.check",
     "Examples": "lmd.data.examples",
     "Factors": "lmd.factors.factors",
     "Recorder": "lmd.training.recorder",
@@ -66,6 +73,7 @@ _HOMES = {
     "randomised_factors": "lmd.factors.svd",
     "runnable": "lmd.sources.runnable",
     "truncate": "lmd.factors.truncated",
+    "weightwatcher_rows": "lmd.pipeline.weightwatcher",
     "write_page": "lmd.report.page",
 }
 

@@ -14,10 +14,12 @@ from lmd.factors.sides import Sides
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import analyses
 from lmd.findings.geometry.chance.identifiability import Rounding
+from lmd.findings.geometry.chance.power_law import PowerLawOption
 from lmd.findings.geometry.maps.coupling import Upstream
 from lmd.findings.geometry.maps.transient import PseudospectraOption
 from lmd.findings.quantity import quantities_of
 from lmd.layers.convolutions.convolution_maps import ConvolutionOperator, ConvolutionSymbol
+from lmd.layers.initialised.law import InitialLaw
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.recurrence import RecurrentMatrix
 from lmd.layers.states.diagonal_states import DiagonalStates
@@ -60,17 +62,24 @@ GIVEN = {
     ConvolutionOperator: CONVOLUTION["operator"],
     ConvolutionSymbol: CONVOLUTION["symbol"],
     Rounding: Rounding(),
+    InitialLaw: InitialLaw("uniform", 1.0, "a test"),
     PseudospectraOption: PseudospectraOption(),
+    PowerLawOption: PowerLawOption(draws=3),
     Upstream: Upstream(factors_of(torch.randn(4, 3, generator=GENERATOR)), "a test"),
+}
+SQUARE = LayerMatrix("layer", "dense", (9, 9), Held("w", torch.randn(9, 9, generator=GENERATOR)))
+OTHER_LAYERS = {
+    "square_map": {LayerMatrix: H, Factors: factors_of(H)},
+    # a tail needs ten values
+    "power_law": {Factors: factors_of(torch.randn(20, 30, generator=GENERATOR))},
+    "initial": {LayerMatrix: SQUARE, Factors: factors_of(SQUARE)},
 }
 
 
 @pytest.mark.parametrize("name", list(analyses()))
 def test_analysis_keeps_its_contract(name):
     chosen = analyses()[name]
-    # a question about square maps needs one
-    given = {**GIVEN, LayerMatrix: H, Factors: factors_of(H)} if name == "square_map" else GIVEN
-    check_analysis(chosen, given)
+    check_analysis(chosen, {**GIVEN, **OTHER_LAYERS.get(name, {})})
 
 
 def test_no_two_analyses_share_a_key():

@@ -21,6 +21,7 @@ NO_KINDS = {
     *("gain", "layer_matrix", "recurrence", "registry", "thin_product", "walk", "folding", "tied"),
     *("caches", "children", "choice", "circuits", "counts", "layouts", "norms", "positions", "projection", "settings"),
     *("comparison", "families", "remarks"),
+    *("keras_words", "law", "usual"),
     *("fused", "omissions", "pieces", "probing", "stored", "trial"),
     *("convolution_maps", "feeding", "pooled"),
     *("against_base", "changed_layers", "differences", "grown", "kronecker", "live_settings", "matching", "multiplied"),

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -16,6 +16,8 @@ from lmd.activations.examples import Call, InputShape, Shaped, shaped_inputs
 from lmd.layers.convolutions.convolution_maps import geometry_of
 from lmd.sources.faults import FOREIGN_FAULTS
 from lmd.sources.graph.graph_module import GraphModule
+from lmd.sources.graph.paddings import Padding, is_padding
+from lmd.sources.graph.step import Step
 from lmd.sources.network import Network
 
 __all__ = ["InputSizes", "input_sizes", "sized"]
@@ -33,7 +35,7 @@ _BARE = (
 )
 _UNTOLD = "it needs the size of the input: data, or --input-shape for a network that can be called"
 _IDLE = "the layer was not called on this input"
-_APART = "its padding is a step of its own in the graph, so that this convolution alone is not the layer"
+_APART = "its calls are padded in different ways, in steps of their own in the graph"
 _ODD = "it gave another size than its settings say"
 _LARGEST_TOLD = 1 << 14
 """Entries of an example whose shape a file tells: operators on larger ones take minutes, and wait to be asked for."""
@@ -75,22 +77,25 @@ def input_sizes(network: Network, data: Tensor | None = None, input_shape: Input
         ValueError: ``input_shape`` is no shape.
     """
     found = _input_sizes(network, data, None if input_shape is None else shaped_inputs(input_shape))
-    graph = network.skeleton
-    apart = graph.padded_apart() if isinstance(graph, GraphModule) else frozenset[str]()
+    apart = [path for path, padding in _paddings(network.skeleton).items() if padding is None]
     sizes = {path: sizes for path, sizes in found.sizes.items() if path not in apart}
     return InputSizes(sizes, {**found.reasons, **dict.fromkeys(apart, _APART)})
+
+
+def _paddings(module: nn.Module) -> Mapping[str, Padding | None]:
+    return module.paddings if isinstance(module, GraphModule) else {}
 
 
 def _input_sizes(network: Network, data: Tensor | None, inputs: tuple[Shaped, ...] | None) -> InputSizes:
     convolutions = [(network.names.get(p, p), m) for p, m in network.skeleton.named_modules() if isinstance(m, _ConvNd)]
     if not convolutions:
         return InputSizes({}, {})
-    seen = _Seen([path for path, _ in convolutions])
+    seen = _Seen([path for path, _ in convolutions], _paddings(network.skeleton))
     if inputs is None and data is not None and network.runs:
         fault = _run(network, convolutions, Call([data[:1]]), seen)
         return seen.found(_failed(fault))
     if network.readings or not (network.runs or _config(network) is not None):
-        return seen.found(_BARE)
+        return seen.found(_cannot_run(network.skeleton))
     inputs = inputs or _told_input(network) or _declared_inputs(network)
     if inputs is None:
         return seen.found(_untold(network))
@@ -103,15 +108,25 @@ def _input_sizes(network: Network, data: Tensor | None, inputs: tuple[Shaped, ..
 class _Seen:
     """What hooks see of the convolutions of one run."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], paddings: Mapping[str, Padding | None]) -> None:
         self._sizes: dict[str, list[tuple[int, ...]]] = {path: [] for path in paths}
         self._odd: set[str] = set()
+        self._padded = {path for path, padding in paddings.items() if padding is not None and padding.before}
+        self._unpadded: dict[str, tuple[int, ...]] = {}
+        self._entering: tuple[int, ...] = ()
 
     def clear(self) -> None:
         """Before another try."""
         for sizes in self._sizes.values():
             sizes.clear()
         self._odd.clear()
+
+    def step(self, step: Step, taken: Sequence[Any]) -> None:
+        """Remember what is padded for the layer that comes next."""
+        if is_padding(step) and isinstance(taken[0], Tensor):
+            self._unpadded[step.outputs[0]] = tuple(taken[0].shape[2:])
+        elif step.module:
+            self._entering = self._unpadded.pop(step.inputs[0], ())
 
     def found(self, trouble: str) -> InputSizes:
         """Sizes and reasons; no sizes if the run as a whole did not come to its end, which ``trouble`` says."""
@@ -133,7 +148,9 @@ class _Seen:
             # a size asked for in the call, or a subclass with a way of its own, is no operator that is known here
             if tuple(answer.shape[-axes:]) != tuple(geometry_of(module).output_size(size)):
                 self._odd.add(path)
-            elif size not in self._sizes[path]:
+                return
+            size = self._entering if path in self._padded else size
+            if size not in self._sizes[path]:
                 self._sizes[path].append(size)
 
         return keep
@@ -144,6 +161,13 @@ def _failed(fault: BaseException | None) -> str:
         return ""
     text = " ".join(str(fault).split())
     return f"the forward pass failed with {type(fault).__name__}: {text[:_LONGEST]}{'…' * (len(text) > _LONGEST)}"
+
+
+def _cannot_run(module: nn.Module) -> str:
+    if not isinstance(module, GraphModule) or not module.unknown:
+        return _BARE
+    first, *more = module.unknown
+    return f"it cannot be run: {first}" + (f"; and {len(more)} more reasons" if more else "")
 
 
 def _tried(
@@ -232,13 +256,13 @@ def _run(
         hooks = [seen.hook(path) for path, _ in convolutions]
         try:
             if attempt == "itself":
-                _watched(network.skeleton, list(zip(parts, hooks, strict=True)), call, own)
+                _watched(network.skeleton, list(zip(parts, hooks, strict=True)), seen.step, call, own)
                 return None
             device = own if attempt == "copy" else torch.device("meta")
             twin, copies = _twin(network.skeleton, parts, device)
             # what the network makes on its way has no numbers either
             with device if attempt == "ghost" else nullcontext():
-                _watched(twin, list(zip(copies, hooks, strict=True)), call, device)
+                _watched(twin, list(zip(copies, hooks, strict=True)), seen.step, call, device)
             return None
         except _FAILURES as error:
             fault = error
@@ -281,17 +305,25 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 
 
 def _watched(
-    module: nn.Module, hooks: Sequence[tuple[nn.Module, Callable[..., None]]], call: Call, device: torch.device
+    module: nn.Module,
+    hooks: Sequence[tuple[nn.Module, Callable[..., None]]],
+    watch: Callable[[Step, Sequence[Any]], None],
+    call: Call,
+    device: torch.device,
 ) -> None:
     handles = [part.register_forward_hook(hook, with_kwargs=True) for part, hook in hooks]
     tables = (part for part in module.modules() if isinstance(part, nn.Embedding | nn.EmbeddingBag))
     handles += [table.register_forward_pre_hook(call.watch) for table in tables]
     try:
-        with _evaluating(module), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with _evaluating(module), torch.no_grad(), torch.random.fork_rng(devices=[]), _stepping(module, watch):
             call(module, device)
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _stepping(module: nn.Module, watch: Callable[[Step, Sequence[Any]], None]) -> AbstractContextManager[None]:
+    return module.watched(watch) if isinstance(module, GraphModule) else nullcontext()
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from lmd.sources.coverage import Coverage
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["SCHEMA_VERSION", "Atlas", "layer_file", "layer_files"]
+__all__ = ["SCHEMA_VERSION", "Atlas", "layer_file", "layer_files", "write_rows"]
 
 SCHEMA_VERSION = 1
 
@@ -91,7 +91,7 @@ class Atlas:
         """One flat dictionary for each layer: numbers with their ``_baseline`` and ``_error``, curves left out."""
         found = [(key, n["value"]) for record in self.layers for key, n in record.entry["findings"].items()]
         curves = {key for key, value in found if isinstance(value, list)}
-        return [_flat(record.entry, curves) for record in self.layers]
+        return [_flat(record, curves) for record in self.layers]
 
     def to_frame(self) -> "pandas.DataFrame":
         """``rows()`` as a data frame, with the layer names as index.
@@ -99,12 +99,7 @@ class Atlas:
         Raises:
             ImportError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as missing:
-            raise ImportError("to_frame() needs pandas; install it with: pip install 'lmd[data]'.") from missing
-        frame = pandas.DataFrame(self.rows())
-        return frame.set_index("name") if len(frame) else frame
+        return _framed(self.rows())
 
     def document(self) -> dict[str, Any]:
         """The whole atlas as one JSON value, singular values included, other arrays left out."""
@@ -186,18 +181,32 @@ class Atlas:
             ImportError: parquet needs the extra ``data``.
             OSError: the file cannot be written.
         """
-        target = Path(path)
         if kind == "json":
-            write_json(target, self.document())
-        elif kind == "csv":
-            write_bytes(target, _as_csv(self.rows()).encode())
-        elif kind == "parquet":
-            buffer = io.BytesIO()
-            self.to_frame().to_parquet(buffer)
-            write_bytes(target, buffer.getvalue())
-        else:
-            raise ValueError(f"cannot export {kind!r}; choose csv, parquet or json.")
-        return target
+            write_json(Path(path), self.document())
+            return Path(path)
+        return write_rows(self.rows(), path, kind)
+
+
+def write_rows(rows: list[dict[str, Any]], path: str | Path, kind: str) -> Path:
+    """Write a table as ``csv``, ``parquet`` or ``json``.
+
+    Raises:
+        ValueError: another kind.
+        ImportError: parquet needs the extra ``data``.
+        OSError: the file cannot be written.
+    """
+    target = Path(path)
+    if kind == "json":
+        write_json(target, rows)
+    elif kind == "csv":
+        write_bytes(target, _as_csv(rows).encode())
+    elif kind == "parquet":
+        buffer = io.BytesIO()
+        _framed(rows).to_parquet(buffer)
+        write_bytes(target, buffer.getvalue())
+    else:
+        raise ValueError(f"cannot export {kind!r}; choose csv, parquet or json.")
+    return target
 
 
 def layer_file(index: int, name: str) -> str:
@@ -210,14 +219,25 @@ def layer_files(folder: Path) -> list[Path]:
     return [path for path in folder.glob("*.safetensors") if _LAYER_FILE.fullmatch(path.name)]
 
 
-def _flat(entry: Mapping[str, Any], curves: set[str]) -> dict[str, Any]:
+def _flat(record: LayerRecord, curves: set[str]) -> dict[str, Any]:
+    entry = record.entry
     plain = ("name", "kind", "rank", "view_of", "method", "residual", "orthogonality_defect", "failed", "reason")
     row = {key: entry.get(key) for key in plain}
     row["out"], row["in"] = entry["shape"]
+    row["words"], row["sentence"] = ", ".join(record.words), record.sentence
     for key, number in entry["findings"].items():
         if key not in curves:
             row |= {key: number["value"], f"{key}_baseline": number["baseline"], f"{key}_error": number["error"]}
     return row
+
+
+def _framed(rows: list[dict[str, Any]]) -> "pandas.DataFrame":
+    try:
+        import pandas
+    except ImportError as missing:
+        raise ImportError("to_frame() needs pandas; install it with: pip install 'lmd[data]'.") from missing
+    frame = pandas.DataFrame(rows)
+    return frame.set_index("name") if len(frame) else frame
 
 
 def _as_csv(rows: list[dict[str, Any]]) -> str:

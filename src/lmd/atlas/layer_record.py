@@ -13,6 +13,8 @@ from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, NotApplicable, analyses
 from lmd.findings.measure import baseline_spectrum
 from lmd.findings.quantity import Measured, Quantity, arrays_of, quantities_of
+from lmd.findings.sentence import sentence_of
+from lmd.findings.words import words_of
 
 __all__ = ["Kept", "LayerRecord", "Stored", "arrays_to_keep", "findings_entry", "findings_of", "glossary"]
 
@@ -64,12 +66,23 @@ class LayerRecord:
         """Whether the layer could not be decomposed."""
         return self.entry["failed"]
 
+    @property
+    def words(self) -> list[str]:
+        """What the tests of ``lmd.findings.words`` let one say of it."""
+        return words_of(self.entry)
+
+    @property
+    def sentence(self) -> str:
+        """What it does, with its numbers."""
+        return sentence_of(self.entry)
+
     def row(self) -> dict[str, Any]:
         """The layer as one JSON object, its singular values included."""
         spectrum = self.arrays().get("spectrum")
         values = None if spectrum is None else [json_number(value) for value in spectrum.tolist()]
         head = {key: self.entry[key] for key in ("name", "kind", "shape", "rank")}
-        return {**head, "singular_values": values, **{k: v for k, v in self.entry.items() if k not in head}}
+        said = {"words": self.words, "sentence": self.sentence}
+        return {**head, **said, "singular_values": values, **{k: v for k, v in self.entry.items() if k not in head}}
 
     def factors(self) -> Factors:
         """The singular triples that were kept.

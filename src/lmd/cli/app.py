@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lmd.atlas.json_values import json_value
+from lmd.cli.checking.command import check
 from lmd.cli.comparing.command import compare, earlier_comparison, saved_page
 from lmd.cli.comparing.limits import limited
 from lmd.cli.exits import OneLine, exits
@@ -30,6 +31,7 @@ from lmd.cli.on_data.options import (
     checked_loss,
     opened,
 )
+from lmd.cli.peer_columns import peer_document, peer_exports, peer_table
 from lmd.sources.errors import UnreadableModelError
 
 if TYPE_CHECKING:
@@ -176,6 +178,13 @@ def decompose(
         bool,
         typer.Option("--pseudospectra", help="Growth of states before they fade, of recurrent maps; seconds each."),
     ] = False,
+    weightwatcher_columns: Annotated[
+        bool,
+        typer.Option("--weightwatcher-columns", help="The columns of WeightWatcher, with the quality of its fit."),
+    ] = False,
+    fit_draws: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Samples for the p-value of that fit; 100 take seconds.")
+    ] = 0,
     seed: Seed = 0,
     threads: Threads = None,
     device: Annotated[str, typer.Option(help="Where to compute; cpu is the only choice so far.")] = "cpu",
@@ -215,18 +224,23 @@ def decompose(
                 input_shape=input_shape or None,
                 rounding=rounding,
                 pseudospectra=pseudospectra,
+                power_law=weightwatcher_columns,
+                power_law_draws=fit_draws,
                 **rules,
             )
         # first what cannot be lost: an export may fail for want of a library or of space
-        _show(atlas, as_json=json_)
+        _show(atlas, as_json=json_, peer=weightwatcher_columns)
         for word, target in exports.items():
             atlas.export(target, word)
+        if weightwatcher_columns:
+            exports |= peer_exports(atlas, exports)
         _tell(out, exports, quiet=quiet or json_)
     if any(record.failed for record in atlas.layers):
         raise typer.Exit(5)
 
 
 app.command()(compare)
+app.command()(check)
 
 
 @app.command()
@@ -312,9 +326,12 @@ def _export_targets(words: list[str], out: Path | None, model: str, *, force: bo
     return targets
 
 
-def _show(atlas: "Atlas", *, as_json: bool) -> None:
+def _show(atlas: "Atlas", *, as_json: bool, peer: bool = False) -> None:
     if as_json:
-        typer.echo(_as_json(atlas.document()))
+        typer.echo(_as_json(peer_document(atlas) if peer else atlas.document()))
+        return
+    if peer:
+        peer_table(atlas)
         return
     from lmd.cli.tables import atlas_table
 

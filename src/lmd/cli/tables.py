@@ -11,6 +11,8 @@ from rich.text import Text
 
 from lmd.cli.on_data.tables import on_data
 from lmd.cli.plain import plain
+from lmd.findings.sentence import sentence_of
+from lmd.findings.words import words_of
 from lmd.sources.coverage import UNCHOSEN
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["atlas_table", "console_for_tables", "coverage_line", "diagnosis_table", "inspection_table"]
 
-_WIDTH_OF_A_PIPE = 140
+_WIDTH_OF_A_PIPE = 160
 
 
 class _Console(Console):
@@ -51,6 +53,7 @@ _NO_OPERATOR = ("no operator: the forward pass failed", "no operator: a bare che
 _QUIET = ("buffer", "optimiser", "tied")
 _MOST_QUIET = 20
 """Lines of such tensors."""
+_MOST_SENTENCES = 12
 _COLUMNS = (
     ("spectral_norm", "σ₁", ".4g"),
     ("stable_rank", "stable rank", ".4g"),
@@ -82,10 +85,12 @@ def atlas_table(atlas: "Atlas") -> None:
     brackets = _brackets(entries)
     if brackets:
         table.add_column("operator norm", justify="right")
+    table.add_column("words")
     for entry in shown:
         beside = [brackets.get(entry["name"], Text("-", style="dim"))] if brackets and not entry["failed"] else []
-        table.add_row(*_layer_cells(entry), *beside)
+        table.add_row(*_layer_cells(entry), *beside, *_words(entry))
     console.print(table)
+    _sentences(console, shown)
     on_data(console, atlas, shown)
     if any((entry["findings"].get(key) or {}).get("baseline") is not None for entry in shown for key, _, _ in _COLUMNS):
         console.print(
@@ -103,6 +108,19 @@ def atlas_table(atlas: "Atlas") -> None:
     _cannot_run(console, atlas.facts)
     _failures(console, entries)
     _rest(console, [(t.name, t.status, t.reason) for t in atlas.coverage.tensors])
+
+
+def _words(entry: Mapping[str, Any]) -> list[Text]:
+    return [] if entry["failed"] else [Text(", ".join(words_of(entry)))]
+
+
+def _sentences(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
+    if len(entries) > _MOST_SENTENCES:
+        console.print(Text("a sentence for each layer: --json, --export csv and the page have them", "dim"))
+        return
+    for entry in entries:
+        if entry["kind"] != "diagonal":
+            console.print(Text.assemble((plain(entry["name"]), "bold"), ": ", plain(sentence_of(entry))))
 
 
 def _brackets(entries: Sequence[Mapping[str, Any]]) -> dict[str, Text]:
@@ -173,11 +191,10 @@ def _failures(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
     guesses = [entry for entry in entries if entry["alternatives"] and entry["confidence"] == "guess"]
     guesses = [entry for entry in guesses if entry["view_of"] is None]
     for entry in guesses[:10]:
-        choices = " or ".join(entry["alternatives"])
+        kind = entry["kind"]
+        choices = " or ".join(f"{one} with its rows as stored" if one == kind else one for one in entry["alternatives"])
         console.print(
-            Text(
-                plain(f"guessed: {entry['name']} as {entry['kind']}; if it is {choices}: --kind '{entry['name']}=...'")
-            )
+            Text(plain(f"guessed: {entry['name']} as {kind}; if it is {choices}: --kind '{entry['name']}=...'"))
         )
     if len(guesses) > 10:
         console.print(Text(f"... and {len(guesses) - 10} more guesses"))

@@ -1,6 +1,6 @@
 """Findings, and how an analysis says what it needs and what it finds."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -15,6 +15,7 @@ from lmd.layers.layer_matrix import LayerMatrix
 
 __all__ = [
     "Analysis",
+    "Asked",
     "Finding",
     "InapplicableError",
     "NotApplicable",
@@ -49,6 +50,12 @@ class NotApplicable(Finding):
     failed: bool = False
 
 
+class Asked:
+    """Base of what asks for an analysis that is made for none who does not ask: without it, nothing is said of it."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """A registered analysis: its name, function, the types it needs and the type it finds."""
@@ -78,13 +85,19 @@ def analyses() -> Mapping[str, Analysis]:
     return dict(sorted(_registry.items()))
 
 
-def analyses_of(layer: LayerMatrix) -> tuple[Analysis, ...]:
-    """Those that are about maps of the layer's form; a question about one form is no question about the others."""
+def analyses_of(layer: LayerMatrix, asked: Collection[type] = ()) -> tuple[Analysis, ...]:
+    """Those that are about maps of the layer's form; a question about one form is no question about the others.
+
+    Args:
+        layer: the map.
+        asked: kinds of ``Asked`` that there are.
+    """
     chosen = (one for _, one in sorted(analyses().items()))
     return tuple(
         one
         for one in chosen
         if all(not issubclass(t, LayerMatrix) or isinstance(layer, t) for _, t in one.needs)
+        and all(not issubclass(t, Asked) or t in asked for _, t in one.needs)
         and not _is_about_network(one)
     )
 

@@ -43,12 +43,7 @@ def walk(network: Network) -> Walk:
     refused = {record.name for record in network.records if record.role == "parameter" and record.reason}
     twins, unreal = other_roles(network), complex_tensors(network)
     reasons: dict[str, str] = {}
-    orders = {
-        tensor: note
-        for fact, note in _ROW_ORDERS.items()
-        if isinstance(names := network.facts.get(fact), list)
-        for tensor in names
-    }
+    orders = _orders(network)
     readings = {tensor: reading for reading in network.readings.values() for tensor in reading.roles.values()}
     for place, module in network.skeleton.named_modules():
         path = network.names.get(place, place)
@@ -81,6 +76,16 @@ def walk(network: Network) -> Walk:
     return Walk(rows, {name: reason for name, reason in reasons.items() if name not in taken})
 
 
+def _orders(network: Network) -> dict[str, str]:
+    """What is said of the order of numbers, by tensor."""
+    said: dict[str, str] = {}
+    for fact, note in _ORDERS.items():
+        names = network.facts.get(fact)
+        for tensor in names if isinstance(names, list) else ():
+            said[tensor] = f"{said[tensor]}; {note}" if tensor in said else note
+    return said
+
+
 def _tensors(row: LayerMatrix) -> tuple[str, ...]:
     return row.loader.tensors if row.bias is None else (*row.loader.tensors, *row.bias.tensors)
 
@@ -93,10 +98,15 @@ def _rows(ask: Kind, module: nn.Module, path: str, network: Network) -> Iterator
         return
 
 
-_ROW_ORDERS = {
+_ORDERS = {
     "sorted back": "rows within a head sorted from ggml's order to that of Hugging Face; a file that was not sorted is "
     "so now",
     "left as stored": "rows within a head as in the file, which the model.safetensors beside it has in the same order",
+    "left in ggml's order": "rows within a head in ggml's order, since an adapter does not tell the number of heads; "
+    "--base sorts them back",
+    "order of rows not known": "rows within a head as in the file; whether they were sorted is not known",
+    "scales in big-endian order": "scales of blocks were taken as big-endian, as the file calls itself; a tool that "
+    "left them little-endian makes numbers without meaning, NaN or Inf",
 }
 """What a row says, by the fact that lists its tensor."""
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from torch import nn
 
 from lmd.layers.updates.differences import compared
-from lmd.layers.walk import Walk
+from lmd.layers.walk import Walk, walk
+from lmd.sources.gguf.adapters import sorted_for
 from lmd.sources.network import Network
 from lmd.sources.open_network import open_network
 
@@ -15,9 +16,9 @@ __all__ = ["against_base"]
 
 
 def against_base(
-    found: Walk, network: Network, base: nn.Module | str | Path | None
-) -> tuple[Walk, Mapping[str, str] | None]:
-    """The rows as differences from another network, and which one that is; as they are without a base.
+    network: Network, base: nn.Module | str | Path | None
+) -> tuple[Walk, Network, Mapping[str, str] | None]:
+    """The rows as differences from another network, their network, and which the other is; without one as they are.
 
     Raises:
         TypeError: ``base`` is of another type.
@@ -26,10 +27,11 @@ def against_base(
         ValueError: the two have no layer in common, not even by name.
     """
     if base is None:
-        return found, None
+        return walk(network), network, None
     if not isinstance(base, nn.Module | str | Path):
         raise TypeError(f"base is of type {type(base).__name__}; give a torch.nn.Module, a path or a Hub name.")
     other = open_network(base)
     other = replace(other, wishes=replace(network.wishes, parts=False), input_sizes=network.input_sizes)
     known = {"name": other.name, "source": other.source, "sha256": other.sha256}
-    return compared(found, other, network), known
+    network = sorted_for(other, network)
+    return compared(walk(network), other, network), network, known

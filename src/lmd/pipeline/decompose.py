@@ -24,15 +24,17 @@ from lmd.atlas.stored import PENDING
 from lmd.data.examples import Examples
 from lmd.data.open_data import open_data
 from lmd.engines.local import Engine, Local
+from lmd.layers.initialised.law import InitialLaw
+from lmd.layers.initialised.usual import usual_law
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.updates.differences import Unpaired
-from lmd.layers.walk import Walk, walk
+from lmd.layers.walk import Walk
 from lmd.linalg.progress import listening
 from lmd.pipeline.base import against_base
 from lmd.pipeline.coupling import coupled, with_coupling
 from lmd.pipeline.fitting import fitted
 from lmd.pipeline.layer_task import LayerTask, record_of
-from lmd.pipeline.on_data import network_findings, seen_on_data
+from lmd.pipeline.on_data import SeenOnData, network_findings, seen_on_data
 from lmd.pipeline.options import Options
 from lmd.sources.checksum import sha256_of_tensors
 from lmd.sources.coverage import UNCHOSEN, Coverage, coverage_of
@@ -120,10 +122,10 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     if chosen.parts or chosen.input_shape is not None:
         network = sized(network, None if examples is None else examples.head(1).inputs, chosen.input_shape)
     network = replace(network, name=name or network.name, wishes=chosen.wishes)
-    found, other = against_base(walk(network), network, base)
+    found, network, other = against_base(network, base)
     layers = _selected(found.layers, chosen.layers)
     seen = seen_on_data(network, layers, examples, labels=labels, loss=loss, seed=chosen.seed, tell=progress)
-    tasks = [LayerTask(one, chosen, seen.given.get(one.name, {}), seen.why.get(one.name, {})) for one in layers]
+    tasks = [_task(one, chosen, network, seen) for one in layers]
     provenance = {**_provenance(network, chosen, started), "builder": builder, "base": other}
     provenance["data"] = None if examples is None else _described_data(examples, labels)
     head = Atlas(
@@ -152,6 +154,14 @@ def decompose(  # noqa: PLR0913 - the documented options of the main call, keywo
     if folder:
         atlas.write_index(folder)
     return atlas
+
+
+def _task(layer: LayerMatrix, options: Options, network: Network, seen: SeenOnData) -> LayerTask:
+    """A layer with what is known of it beside its weights."""
+    given, why, law = seen.given.get(layer.name, {}), seen.why.get(layer.name, {}), usual_law(layer, network)
+    if isinstance(law, str):
+        return LayerTask(layer, options, given, {**why, InitialLaw: law})
+    return LayerTask(layer, options, {**given, InitialLaw: law}, why)
 
 
 def _selected(layers: tuple[LayerMatrix, ...], glob: str) -> tuple[LayerMatrix, ...]:

@@ -14,6 +14,7 @@ from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import Finding, analyses_of, run
 from lmd.findings.geometry.chance.identifiability import Rounding
+from lmd.findings.geometry.chance.power_law import PowerLawOption
 from lmd.findings.geometry.maps.transient import PseudospectraOption
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.updates.differences import Unpaired
@@ -71,5 +72,7 @@ def _findings(task: LayerTask, factors: Factors) -> Iterator[Finding]:
     given[Rounding] = Rounding(task.options.rounding)
     if task.options.pseudospectra:
         given[PseudospectraOption] = PseudospectraOption()
-    for chosen in analyses_of(layer):
+    if task.options.power_law:
+        given[PowerLawOption] = PowerLawOption(task.options.power_law_draws, task.options.seed)
+    for chosen in analyses_of(layer, given):
         yield run(chosen, factors.layer, given, why=task.why)

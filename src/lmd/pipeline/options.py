@@ -32,6 +32,8 @@ class Options:
             tell it too.
         rounding: the type whose rounding directions must survive to be named: ``stored``, ``float32``, ``float16``,
             ``bf16``, ``fp8`` (e4m3, one scale), ``int8`` (a scale for each row) or ``int4`` (one for each 32 inputs).
+        power_law: fit a power law to the largest values of each spectrum.
+        power_law_draws: samples for the p-value of that fit; 0 for none.
         pseudospectra: Kreiss constants and pseudospectra of recurrent maps, which take seconds each.
     """
 
@@ -49,6 +51,8 @@ class Options:
     input_shape: InputShape | None = None
     rounding: str = "stored"
     pseudospectra: bool = False
+    power_law: bool = False
+    power_law_draws: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself before any work is done."""
@@ -65,6 +69,11 @@ class Options:
         if self.rounding != "stored" and self.rounding not in ROUNDINGS:
             known = ", ".join(("stored", *ROUNDINGS))
             raise ValueError(f"rounding={self.rounding!r} must be one of {known}; leave it out for the stored type.")
+        if self.power_law_draws < 0 or (self.power_law_draws and not self.power_law):
+            raise ValueError(
+                f"power_law_draws={self.power_law_draws} must be 0 or more, and is about a fit that was not asked for; "
+                f"add power_law=True (--weightwatcher-columns)."
+            )
         if self.error is not None and not 0 <= self.error < 1:
             raise ValueError(
                 f"error={self.error} must be at least 0 and below 1: the relative Frobenius error to allow."

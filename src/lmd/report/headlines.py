@@ -33,7 +33,14 @@ def headlines(document: Mapping[str, Any]) -> list[Headline]:
     """Number, what it is, and what to compare it with."""
     layers = [layer for layer in document.get("layers", ()) if not layer.get("failed")]
     failed = len(document.get("layers", ())) - len(layers)
-    found = [_layers(layers, failed), _spikes(layers), _gain(layers), _concentration(layers), _accuracy(document)]
+    found = [
+        _layers(layers, failed),
+        _random(layers),
+        _spikes(layers),
+        _gain(layers),
+        _concentration(layers),
+        _accuracy(document),
+    ]
     return [headline for headline in found if headline]
 
 
@@ -66,6 +73,21 @@ def _measured(layers: Iterable[Mapping[str, Any]], key: str) -> list[tuple[Mappi
 def _called(layer: Mapping[str, Any]) -> str:
     """Torch calls the parts of a sequence by number alone."""
     return f"layer {layer['name']}" if str(layer["name"]).isdecimal() else str(layer["name"])
+
+
+def _random(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
+    """How many layers no test tells from chance; nothing where none was tested."""
+    tested = [
+        layer
+        for layer in layers
+        if not layer.get("view_of") and layer.get("findings", {}).get("shuffled_p", {}).get("value") is not None
+    ]
+    if not tested or "words" not in tested[0]:
+        return None
+    random = [_called(layer) for layer in tested if "random" in layer["words"]]
+    label = "layer is" if len(tested) == 1 else "layers are"
+    named = ", ".join(random[:3]) + ", …" * (len(random) > 3)
+    return f"{len(random):,} of {len(tested):,}", f"{label} not told from a random matrix by any of four tests", named
 
 
 def _spikes(layers: Sequence[Mapping[str, Any]]) -> Headline | None:

@@ -137,6 +137,7 @@ def _layer(layer: Layer, keys: list[str], reasons: dict[str, int], curves: dict[
     }
     if layer.get("view_of"):
         small["view_of"] = layer["view_of"]
+    small |= {name: layer[name] for name in ("words", "sentence") if layer.get(name)}
     if layer.get("failed"):
         small["failed"] = layer.get("reason") or "no reason was given"
     about = {name: _plain(layer[name]) for name in _ABOUT_COMPUTATION if layer.get(name) not in _UNSAID}

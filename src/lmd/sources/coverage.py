@@ -80,7 +80,7 @@ def _account(
     if 0 in shape:
         return TensorCoverage(name, shape, 0, "unsupported", record.reason or "it has no entries")
     # that of a normalisation may have several axes; those of several heads, or of two maps, lie in as many rows
-    shifts = name.rpartition(".")[2] == "bias" or (not record.reason and reasons.get(name) == BIAS)
+    shifts = name.rpartition(".")[2] == "bias" or (record.reason or reasons.get(name)) == BIAS
     if len(shape) < 2 or _is_magnitude(name) or shifts:
         reason = record.reason or reasons.get(name) or _vector_reason(name, shape)
         return TensorCoverage(name, shape, record.elements, "vector", reason)

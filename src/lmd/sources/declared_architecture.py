@@ -23,6 +23,8 @@ _FAILURES = FOREIGN_FAULTS
 """What a config that fits no architecture makes transformers raise."""
 _COUNT_OF_MODULES = re.compile(r"^(n|num)_.*(layers?|experts|blocks)$|^n_layers?$|_layers$|(^|_)depth$")
 _ALWAYS_ALLOWED = 1024
+_LONGEST = 300
+"""Characters of another library's message."""
 _REMOTE = ("auto_map", "trust_remote_code", "use_pretrained_backbone", "quantization_config", "_attn_implementation")
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -45,26 +47,28 @@ class DeclaredSkeleton:
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
 
-def declared_skeleton(config: Mapping[str, Any], names: Shapes) -> DeclaredSkeleton:
+def declared_skeleton(config: Mapping[str, Any], names: Shapes, *, origin: str = "config.json") -> DeclaredSkeleton:
     """Build the architecture of ``config`` and keep it if every parameter is in the file, or tied to one that is.
 
     Args:
         config: the parsed config.json.
         names: of the file's tensors, with their shapes. Names of the file that the architecture lacks are allowed.
+        origin: what ``config`` comes from, in words.
     """
     if importlib.util.find_spec("transformers") is None:
-        return DeclaredSkeleton(None, reason="config.json needs transformers: pip install 'lmd[hf]'")
+        return DeclaredSkeleton(None, reason=f"{origin} needs transformers: pip install 'lmd[hf]'")
     if "model_type" not in config:
-        return DeclaredSkeleton(None, reason="config.json names no model_type")
+        return DeclaredSkeleton(None, reason=f"{origin} names no model_type")
     if endless := _endless(config, max(len(names), _ALWAYS_ALLOWED)):
-        return DeclaredSkeleton(None, reason=f"config.json declares {endless}, beyond the tensors of the file")
+        return DeclaredSkeleton(None, reason=f"{origin} declares {endless}, beyond the tensors of the file")
     from huggingface_hub.errors import StrictDataclassError
 
     try:
         with _silent():
-            return _fitting(_built(config), names)
+            return _fitting(_built(config), names, origin)
     except (*_FAILURES, StrictDataclassError) as error:
-        return DeclaredSkeleton(None, reason=f"transformers could not build the architecture of config.json: {error}")
+        words = " ".join(str(error).split())[:_LONGEST]
+        return DeclaredSkeleton(None, reason=f"transformers could not build the architecture of {origin}: {words}")
 
 
 def _endless(config: Mapping[str, Any], most: int) -> str:
@@ -113,12 +117,12 @@ def _with_numbers(value: Any) -> Any:
     return [_with_numbers(entry) for entry in value] if isinstance(value, list) else value
 
 
-def _fitting(model: nn.Module, names: Shapes) -> DeclaredSkeleton:
+def _fitting(model: nn.Module, names: Shapes, origin: str) -> DeclaredSkeleton:
     """The model, its inner model alone, or the model under the prefix the file has, whichever the file holds.
 
     Where the names of the file fit none, the library may know them under others.
     """
-    what = f"{type(model).__name__} of config.json"
+    what = f"{type(model).__name__} of {origin}"
     # the whole model before a part of it, whose names may be those of the file before renaming
     for candidate in _candidates(model):
         for shapes, recipes in _namings(model, names):

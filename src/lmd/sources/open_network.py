@@ -50,7 +50,8 @@ def open_network(
         return _built(path, archive, builder)
     config = archive.facts.get("config")
     if isinstance(config, Mapping) and not kinds:
-        declared = declared_skeleton(config, _shapes(archive))
+        origin = str(archive.facts.get("config from", "config.json"))
+        declared = declared_skeleton(config, _shapes(archive), origin=origin)
         archive = replace(archive, facts={**archive.facts, "architecture": declared.reason})
         if declared.module is not None:
             return _declared(path, _in_its_names(archive, declared.recipes), declared.module, declared.tied)
@@ -145,7 +146,9 @@ def _misfits(graph: GraphModule, archive: Archive) -> list[str]:
 def _as_declared(record: TensorRecord, tied: Mapping[str, str], buffers: set[str]) -> TensorRecord:
     if record.role == "parameter" and record.name in tied:
         original = tied[record.name]
-        return replace(record, role="tied", reason=f"same tensor as {original}, says config.json", tied_to=original)
+        return replace(
+            record, role="tied", reason=f"same tensor as {original}, says the declared architecture", tied_to=original
+        )
     if record.role == "parameter" and record.name in buffers:
         return replace(record, role="buffer", reason="kept by the module, not trained")
     return record

@@ -21,7 +21,7 @@ class TensorRecord:
     Attributes:
         name: dotted name inside the network, container prefixes such as ``module.`` removed.
         shape: as stored.
-        dtype: torch's word for the type, ``float32``.
+        dtype: torch's word for the type, ``float32``; ``none`` if it holds no numbers.
         role: what it is to the network.
         reason: why it has that role, in words; empty for parameters.
         file_name: the name in the file when it differs.

@@ -18,6 +18,8 @@ def write(path: Path, architecture: str, metadata: dict, tensors: dict, *, kind:
             writer.add_uint32(f"{architecture}.{key}", value)
         elif isinstance(value, float):
             writer.add_float32(f"{architecture}.{key}", value)
+        elif isinstance(value, str):
+            writer.add_string(f"{architecture}.{key}", value)
         else:
             writer.add_array(f"{architecture}.{key}", value)
     chosen = gguf.GGMLQuantizationType[kind]

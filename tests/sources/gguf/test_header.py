@@ -4,10 +4,12 @@ import gguf
 import numpy
 import pytest
 
+from lmd.layers.walk import walk
 from lmd.sources.errors import UnreadableModelError
 from lmd.sources.gguf.blocks.block_types import TYPES
 from lmd.sources.gguf.gguf_file import read, read_header
 from lmd.sources.gguf.header import read_head
+from lmd.sources.open_network import open_network
 from tests.sources.gguf.converting import write
 
 W = numpy.arange(64, dtype=numpy.float32).reshape(2, 32)
@@ -90,6 +92,24 @@ def test_a_type_that_came_later_is_a_row_with_a_reason(tmp_path):
     archive = read(str(changed(path, place, struct.pack("<I", 77))))
     assert set(archive.loaders) == {"a.weight"}
     assert "ggml type 77 is not known" in archive.records[1].reason
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(9, "made for activations"), (31, "packed for one"), (38, "IQ4_NL_8_8"), (5, "Q4_3 blocks")]
+)
+def test_types_that_nobody_stores_have_their_own_reason(number, words, tmp_path):
+    path = plain(tmp_path)
+    place = path.read_bytes().index(b"b.weight") + len("b.weight") + 20
+    reason = read(str(changed(path, place, struct.pack("<I", number)))).records[1].reason
+    assert words in reason
+    assert "convert the model to a type that is" in reason
+
+
+def test_scales_of_a_big_endian_file_are_said(tmp_path):
+    options = {"kind": "Q8_0", "endianess": gguf.GGUFEndian.BIG}
+    network = open_network(write(tmp_path / "m.gguf", "none", {}, {"a.weight": numpy.ones((4, 32))}, **options))
+    (row,) = walk(network).layers
+    assert "a tool that left them little-endian" in row.note
 
 
 def test_long_lists_are_counted_not_kept(tmp_path):

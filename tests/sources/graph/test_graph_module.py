@@ -78,14 +78,3 @@ def test_real_constants_follow_the_inputs_to_their_device():
     steps = (Step("n", "test.Add", ("x", "c"), ("y",)),)
     graph = GraphModule(Graph(steps, ("x",), ("y",), {"c": torch.ones(4)}), {})
     assert graph(torch.empty(2, 4, device="meta")).is_meta
-
-
-def test_layers_that_pad_in_a_step_of_their_own_are_known():
-    steps = (
-        Step("pad", "keras.pad", ("x",), ("a",)),
-        Step("c", "", ("a",), ("b",), module="c"),
-        Step("d", "keras.pad_same", ("b",), ("e",)),
-        Step("d.depthwise", "", ("e",), ("y",), module="d.depthwise"),
-    )
-    layers = {"c": nn.Conv2d(1, 1, 3), "d.depthwise": nn.Conv2d(1, 1, 3)}
-    assert GraphModule(Graph(steps, ("x",), ("y",)), layers).padded_apart() == {"d.depthwise"}

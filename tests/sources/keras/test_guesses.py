@@ -22,6 +22,13 @@ GUESSES = [
     ("it", {"kernel:0": (3, 8), "recurrent_kernel:0": (2, 8), "bias:0": (16,)}, "CuDNNLSTM", "shape"),
     ("it", {"kernel:0": (3, 6), "recurrent_kernel:0": (2, 6), "bias:0": (2, 6)}, "GRU", "shape"),
     ("it", {"kernel:0": (3, 2), "recurrent_kernel:0": (2, 2), "bias:0": (2,)}, "SimpleRNN", "shape"),
+    (
+        "it",
+        {f"it_{part}_{g}": shape for g in "zrh" for part, shape in {"W": (3, 2), "U": (2, 2), "b": (2,)}.items()},
+        "GRU",
+        "shape",
+    ),
+    ("it", {"it_W": (8, 2, 3, 3), "it_b": (8,)}, "Conv2D", "shape"),
     ("it", {"embeddings:0": (9, 3)}, "Embedding", "shape"),
     (
         "it",

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from lmd.layers.walk import walk
+from lmd.sources.inspection import inspect_model
 from lmd.sources.isolation.reader_process import ReaderProcess
 from lmd.sources.keras.hdf5.contents import CHILD
 from lmd.sources.keras.keras_file import archive_of
 from lmd.sources.keras.weights.by_paths import snake_case
-from lmd.sources.open_network import _graphed
+from lmd.sources.open_network import _graphed, open_network
 from lmd.sources.runnable import runnable
 from tests.keras_files import chained, configured, write_archive, write_h5
-from tests.sources.keras.case import Case, draw
+from tests.sources.keras.case import Case, draw, kernel_and_bias, plain
 from tests.sources.keras.cases import CASES
 
 TOLERANCE = 1e-5
@@ -56,3 +58,12 @@ def test_a_layer_gives_what_numpy_gives(case, version, opened, tmp_path):
     wanted = case.forward(x.astype(np.float64), *case.values())
     assert found.shape == wanted.shape
     assert np.abs(found - wanted).max() < TOLERANCE * max(1.0, np.abs(wanted).max())
+
+
+def test_a_convolution_over_time_is_two_kernel_matrices(tmp_path):
+    arrays = kernel_and_bias(3, 3, 2, 16) + plain(("recurrent_kernel", draw(3, 3, 4, 16)))
+    case = Case("it", "ConvLSTM2D", (5, 6, 6, 2), lambda x: x, (arrays[0], arrays[2], arrays[1]), {"padding": "same"})
+    path = written(case, 2, tmp_path)
+    rows = {row.name: (row.shape, row.confidence) for row in walk(open_network(path)).layers if not row.view_of}
+    assert rows == {"it.input": ((16, 18), "declared"), "it.hidden": ((16, 36), "declared")}
+    assert {r["path"]: r["kind"] for r in inspect_model(str(path))["readings"]} == dict.fromkeys(rows, "kernel_matrix")

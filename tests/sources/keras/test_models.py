@@ -7,10 +7,11 @@ import pytest
 import torch
 
 import lmd
+from lmd.layers.walk import walk
 from lmd.sources.open_network import open_network
-from tests.keras_files import chained, configured, write_archive, write_h5
+from tests.keras_files import Config, chained, configured, write_archive, write_h5
 from tests.references import keras_layers as by_hand
-from tests.sources.keras.case import draw
+from tests.sources.keras.case import draw, positive
 
 
 def run(path, *inputs):
@@ -355,3 +356,95 @@ def test_bfloat16_and_numbers_in_the_other_order(tmp_path):
     assert close(run(half, x), x @ short.float().numpy())
     other = write_h5(tmp_path / "m.h5", dense, {"d": [("d/kernel:0", kernel.astype(">f4"))]})
     assert close(run(other, x), x @ kernel)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_model_at_every_step(version, tmp_path):
+    kernel, shift, gain, W = draw(3, 3, 2, 4), draw(4), [draw(4) for _ in range(3)] + [positive(4)], draw(64, 3)
+    module = {"module": "keras.layers", "registered_name": None} if version == 3 else {}
+    inner = chained(
+        [
+            {**module, **configured("Conv2D", "c", filters=4, kernel_size=[3, 3], padding="same")},
+            {**module, **configured("BatchNormalization", "n")},
+            {**module, **configured("Flatten", "f")},
+            {**module, **configured("Dense", "d", units=3, use_bias=False)},
+        ],
+        shape=(4, 4, 2),
+        name="cnn",
+    )
+    wrapper = {**module, **configured("TimeDistributed", "steps", layer={**module, **inner})}
+    config = chained([wrapper], shape=(5, 4, 4, 2))
+    if version == 2:
+        names = ("kernel", "bias", "gamma", "beta", "kernel_1", "moving_mean", "moving_variance")
+        arrays = [kernel, shift, *gain[:2], W, *gain[2:]]
+        weights = {"steps": [(f"steps/{name}:0", array) for name, array in zip(names, arrays, strict=True)]}
+        path = write_h5(tmp_path / "m.h5", config, weights)
+    else:
+        parts = {"conv2d": [kernel, shift], "batch_normalization": gain, "dense": [W]}
+        place = "layers/time_distributed/layer/layers"
+        stored = {f"{place}/{name}/vars/{n}": a for name, arrays in parts.items() for n, a in enumerate(arrays)}
+        path = write_archive(tmp_path / "m.keras", config, stored)
+    x = draw(2, 5, 4, 4, 2)
+    flat = by_hand.convolution(x.reshape(10, 4, 4, 2).astype(float), kernel, shift, padding="same")
+    wanted = by_hand.batch_normalised(flat, *gain).reshape(10, -1) @ W
+    assert close(run(path, x), wanted.reshape(2, 5, 3))
+    found = {row.name: row.kind for row in walk(open_network(path)).layers if not row.view_of}
+    assert found == {"steps.cnn.c": "kernel_matrix", "steps.cnn.n": "diagonal", "steps.cnn.d": "dense"}
+
+
+def test_a_layer_may_have_the_path_of_one_in_a_model_beside_it(tmp_path):
+    inner, W, V = chained([configured("Dense", "b", use_bias=False)], shape=(5,), name="a"), draw(5, 4), draw(4, 3)
+    config = chained([inner, configured("Dense", "a.b", use_bias=False)], shape=None)
+    path = write_h5(tmp_path / "m.h5", config, {"a": [("b/kernel:0", W)], "a.b": [("a.b/kernel:0", V)]})
+    x = draw(2, 5)
+    assert close(run(path, x), x.astype(float) @ W @ V)
+    assert {row.name: row.shape for row in walk(open_network(path)).layers} == {"a.b": (4, 5), "a.b_": (3, 4)}
+
+
+def constant_first(function: str, number: Any) -> Config:
+    return {
+        **configured("TFOpLambda", "it", function=function),
+        "inbound_nodes": [["_CONSTANT_VALUE", -1, number, {"y": ["x", 0, 0], "name": None}]],
+    }
+
+
+def node_of_tensorflow(word: str, **constants: Any) -> Config:
+    told = {"node_def": {"name": "n", "op": word, "attr": {"T": {"type": "DT_FLOAT"}}}, "constants": constants}
+    return {**configured("TensorFlowOpLayer", "it", **told), "inbound_nodes": [[["x", 0, 0, {}]]]}
+
+
+OPERATIONS = [
+    (constant_first("math.subtract", 1.0), lambda x: 1 - x),
+    (constant_first("math.divide", [1.0, 2.0, 3.0]), lambda x: np.array([1, 2, 3]) / x),
+    (node_of_tensorflow("AddV2", **{"1": 3.0}), lambda x: x + 3),
+    (node_of_tensorflow("Sub", **{"0": [1.0, 2.0, 3.0]}), lambda x: np.array([1, 2, 3]) - x),
+    (node_of_tensorflow("Relu6"), lambda x: np.clip(x, 0, 6)),
+]
+
+
+@pytest.mark.parametrize(("layer", "wanted"), OPERATIONS)
+def test_operations_with_numbers(layer, wanted, tmp_path):
+    first = {**configured("InputLayer", "x", batch_input_shape=[None, 3]), "name": "x", "inbound_nodes": []}
+    behind = {**configured("Dense", "d", use_bias=False), "name": "d", "inbound_nodes": [[["it", 0, 0, {}]]]}
+    inside = {"layers": [first, {**layer, "name": "it"}, behind], "output_layers": [["d", 0, 0]]}
+    config = {"class_name": "Functional", "config": {"name": "m", "input_layers": [["x", 0, 0]], **inside}}
+    path = write_h5(tmp_path / "m.h5", config, {"d": [("d/kernel:0", np.eye(3, dtype=np.float32))]})
+    x = draw(4, 3)
+    assert close(run(path, x), wanted(x.astype(float)))
+
+
+def test_other_nodes_of_tensorflow_are_named(tmp_path):
+    layers = [configured("Dense", "d", use_bias=False), node_of_tensorflow("Cumsum")]
+    path = write_h5(tmp_path / "m.h5", chained(layers, shape=(3,)), {"d": [("d/kernel:0", draw(3, 3))]})
+    assert "the operation 'Cumsum' on 1 values is not known" in str(open_network(path).facts["cannot run"])
+
+
+def test_a_slope_may_be_written_as_an_array(tmp_path):
+    layers = [configured("Dense", "d", use_bias=False), configured("LeakyReLU", "l", alpha=ARRAY)]
+    path = write_h5(tmp_path / "m.h5", chained(layers, shape=(3,)), {"d": [("d/kernel:0", W := draw(3, 3))]})
+    x = draw(4, 3)
+    assert close(run(path, x), np.where(x @ W > 0, x @ W, 0.1 * (x @ W)))
+
+
+ARRAY = {"type": "ndarray", "value": 0.1}
+"""As Keras 2.0 to 2.2 write a number of NumPy."""

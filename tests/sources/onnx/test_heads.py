@@ -1,12 +1,15 @@
 """Heads of attention layers that graphs spell out."""
 
+import numpy
 import pytest
 import torch
+from onnx import helper
 from torch import nn
 
 from lmd.layers.walk import walk
 from lmd.sources.open_network import open_network
 from lmd.testing import layers_of
+from tests.onnx_files import save
 from tests.sources.onnx.networks import Crossed, OfTorch, Turned
 from tests.sources.onnx.test_networks import exported, largest_difference
 
@@ -74,3 +77,30 @@ def test_heads_that_are_not_found_are_asked_for(tmp_path):
     assert {f"query_key.{head}" for head in range(4)} <= {row.name for row in given}
     with pytest.raises(ValueError, match="holds its own graph"):
         open_network(tmp_path / "model.onnx", kinds={"q_proj": "embedding"})
+
+
+def test_heads_along_an_axis_of_an_einsum_are_found(tmp_path):
+    draw, path, constants, nodes = numpy.random.default_rng(1), "model/attention", {}, []
+    for part in ("query", "key", "value"):
+        names = [f"{path}/{part}/einsum/Einsum/ReadVariableOp:0", f"{path}/{part}/add/ReadVariableOp:0"]
+        constants |= {names[0]: draw.normal(size=(8, 2, 4)) / 3, names[1]: draw.normal(size=(2, 4))}
+        whole = {"equation": "abc,cde->abde"}
+        nodes.append(helper.make_node("Einsum", ["x", names[0]], [f"{part}_"], f"{path}/{part}/einsum/Einsum", **whole))
+        nodes.append(helper.make_node("Add", [f"{part}_", names[1]], [part], f"{path}/{part}/add"))
+    last = f"{path}/attention_output/einsum/Einsum"
+    constants[f"{last}/ReadVariableOp:0"] = draw.normal(size=(2, 4, 8)) / 3
+    nodes += [
+        helper.make_node("Einsum", ["key", "query"], ["scores"], f"{path}/einsum/Einsum", equation="aecd,abcd->acbe"),
+        helper.make_node("Softmax", ["scores"], ["shares"], f"{path}/softmax/Softmax", axis=-1),
+        helper.make_node("Einsum", ["shares", "value"], ["mixed"], f"{path}/e/Einsum", equation="acbe,aecd->abcd"),
+        helper.make_node("Einsum", ["mixed", f"{last}/ReadVariableOp:0"], ["y"], last, equation="abcd,cde->abe"),
+    ]
+    constants = {name: value.astype("float32") for name, value in constants.items()}
+    file = save(nodes, constants, tmp_path, inputs={"x": [2, 5, 8]})
+    found = rows_of(file)
+    Q, K = (constants[f"{path}/{part}/einsum/Einsum/ReadVariableOp:0"][:, 1] for part in ("query", "key"))
+    circuit = found["model.attention.query_key.1"].load().double()
+    assert torch.allclose(circuit, torch.tensor(Q @ K.T).double(), atol=1e-6)
+    assert {"model.attention.value_output.0", "model.attention.value_output.1"} <= set(found)
+    assert found["model.attention.attention_output"].kind == "attention_output"
+    assert largest_difference(file, (torch.randn(2, 5, 8),)) < 1e-5

@@ -38,7 +38,7 @@ _PACKED = ("W_pack", "att_proj")
 """Names of a fused projection that do not say what it holds."""
 _OUTPUT = re.compile(
     r"(?:to_|w_?|linear_|lin_|fc_|proj_)?(?:o|out|output)(?:_?(?:proj|lin|linear|projection|layer|dense|net|conv))?"
-    r"|conv_out|dense|c_proj|proj|projection|linear_proj|post_proj|unify_?heads",
+    r"|conv_out|attention_output|dense|c_proj|proj|projection|linear_proj|post_proj|unify_?heads",
     re.IGNORECASE,
 )
 _FUSED = ({"query", "key", "value"}, {"query", "key_value"}, {"query_key", "value"}, {"query_key_value"})

@@ -158,6 +158,8 @@ def _of_short_sequences(parameters: Mapping[str, Any]) -> tuple[str, ...]:
     kind = parameters.get("rope_type", parameters.get("type"))
     if kind not in ("dynamic", "longrope", "su"):
         return ()
+    if kind != "dynamic" and parameters.get("short_factor") == parameters.get("long_factor"):
+        return ()
     trained = parameters.get(f"{'' if kind == 'dynamic' else 'original_'}max_position_embeddings")
     length = f"up to length {trained}" if trained else "no longer than in training"
     return (f"frequencies of sequences {length}, longer ones have others (rotary type {kind})",)

@@ -1,6 +1,6 @@
 """Convolutions: one patch to one position, whole inputs of one size, and periodic ones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -15,6 +15,7 @@ from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.registry import join, own_forward, register
 from lmd.linalg.convolutions.convolution import Convolution
 from lmd.linalg.convolutions.symbol import block_cost
+from lmd.sources.graph.graph_module import GraphModule
 from lmd.sources.loaders import Loader
 from lmd.sources.network import Network
 from lmd.sources.reading import Confidence
@@ -26,6 +27,7 @@ _FREQUENCIES = {1: 64, 2: 16, 3: 8}
 _FEWEST = 4
 _MOST_SIZES = 8
 """Of inputs of one convolution that have a row each."""
+_LINEAR = "patches do not overlap: a Linear on each of them, the operator has its singular values once per patch"
 _UNTOLD = "the size of the input is not known"
 _ASSUMED = "stride, dilation and padding are in no checkpoint: stride 1 and dilation 1 were assumed"
 _UNREAL = "no operator and no symbol: its weights are complex"
@@ -67,8 +69,10 @@ def _rows(module: _ConvNd, path: str, network: Network, form: Any) -> Iterator[L
     loader, geometry = network.loader(join(path, "weight")), geometry_of(module)
     unreal = any(parameter.is_complex() for parameter in module.parameters())
     sizes, own = network.input_sizes.get(path, ()), own_forward(module)
-    coarse = _frequencies(geometry)
-    about = _UNREAL if unreal else _note_of_parts(geometry, sizes, coarse, network.unsized.get(path, _UNTOLD))
+    coarse, whole = _frequencies(geometry), [_padded(geometry, path, network, size) for size in sizes]
+    alone = all(map(_is_linear_on_patches, whole or [geometry]))
+    about = _LINEAR if alone else _note_of_parts(sizes, coarse, network.unsized.get(path, _UNTOLD))
+    about = _UNREAL if unreal else about
     notes = [*_notes(geometry), own or about]
     assumed = _ASSUMED if path in network.readings else ""
     notes.append(assumed)
@@ -79,18 +83,18 @@ def _rows(module: _ConvNd, path: str, network: Network, form: Any) -> Iterator[L
     bias = wished_bias(network, join(path, "bias"))
     kernel = LayerMatrix(name, "kernel_matrix", shape, loader, form, groups, confidence=sure, note=note, bias=bias)
     yield kernel
-    if network.wishes.parts and not own and not unreal and not _is_linear_on_patches(geometry):
-        views: list[LayerMatrix] = [*_operators(kernel.name, path, loader, geometry, sizes)]
+    if network.wishes.parts and not own and not unreal and not alone:
+        views: list[LayerMatrix] = [*_operators(kernel.name, path, loader, whole, sizes)]
         if coarse is not None:
             views.append(_symbol(kernel.name, path, loader, geometry, coarse))
         yield from (replace(view, note=f"{view.note}; {assumed}") if assumed else view for view in views)
 
 
 def _operators(
-    kernel: str, path: str, loader: Loader, geometry: Convolution, sizes: Sizes
+    kernel: str, path: str, loader: Loader, whole: Sequence[Convolution], sizes: Sizes
 ) -> Iterator[ConvolutionOperator]:
     """One for each size, the first under the name of the operator, the others with their size behind it."""
-    for index, size in enumerate(sizes[:_MOST_SIZES]):
+    for index, (geometry, size) in enumerate(zip(whole[:_MOST_SIZES], sizes, strict=False)):
         name = join(path, "operator")
         yield ConvolutionOperator(
             name if index == 0 else f"{name}.{'x'.join(map(str, size))}",
@@ -102,6 +106,17 @@ def _operators(
             geometry=geometry,
             size=size,
         )
+
+
+def _padded(geometry: Convolution, path: str, network: Network, size: tuple[int, ...]) -> Convolution:
+    """On inputs of this size, with the padding that a graph has in a step of its own."""
+    graph = network.skeleton
+    padding = graph.paddings.get(path) if isinstance(graph, GraphModule) else None
+    if padding is None:
+        return geometry
+    more = padding.pads(size, geometry.output_size(size) if geometry.transposed else size)
+    pads = tuple((a + c, b + d) for (a, b), (c, d) in zip(geometry.pads, more, strict=True))
+    return replace(geometry, pads=pads)
 
 
 def _which(index: int, sizes: Sizes) -> str:
@@ -170,9 +185,7 @@ def _notes(geometry: Convolution) -> Iterator[str]:
     yield f"kernel {_sizes(geometry.kernel_size)}{groups}; one patch to one position, not the operator on a whole input"
 
 
-def _note_of_parts(geometry: Convolution, sizes: Sizes, coarse: tuple[int, ...] | None, unsized: str) -> str:
-    if _is_linear_on_patches(geometry):
-        return "patches do not overlap: a Linear on each of them, the operator has its singular values once per patch"
+def _note_of_parts(sizes: Sizes, coarse: tuple[int, ...] | None, unsized: str) -> str:
     said = [] if coarse is not None else ["its symbol would take too long"]
     if not sizes:
         said.append(f"no operator: {unsized}")

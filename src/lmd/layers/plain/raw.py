@@ -1,6 +1,7 @@
 """Parameters that a module holds by itself and that no other kind took."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from math import prod
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from lmd.layers.layer_matrix import LayerMatrix, as_stored
 from lmd.layers.registry import join, own_shapes, remainder
+from lmd.sources.graph.graph_module import GraphModule
 from lmd.sources.loaders import Loader
 from lmd.sources.network import Network
 from lmd.sources.reading import Confidence
@@ -51,7 +53,9 @@ def raw_parameters(module: nn.Module, path: str, network: Network) -> Iterator[L
         elif role == "table":
             yield _row(row, "embedding", (shape[-1], prod(shape[:-1])), loader, _table)
         elif role == "matrix":
-            yield _two_axes(row, loader, name, own)
+            found = _two_axes(row, loader, name, own)
+            # a file that declares its graph takes no word against it
+            yield replace(found, alternatives=()) if isinstance(network.skeleton, GraphModule) else found
         elif role == "stack" and name == "kernel":
             yield _kernel(row, loader)
         elif role == "stack":

@@ -69,6 +69,7 @@ function fillCard(card, layer) {
   const body = el("div", { class: "body" });
   card.append(body);
   if (layer.failed) return body.append(el("p", { class: "bad" }, layer.failed));
+  if (layer.sentence) body.append(el("p", { class: "said" }, layer.sentence));
   const text = aboutText(layer);
   if (text) body.append(el("p", { class: "about" }, text));
   const pair = el("div", { class: "pair" });
@@ -88,6 +89,7 @@ function fillCard(card, layer) {
 const cards = atlas.layers.map((layer, i) => {
   const title = el("summary", {}, el("span", { class: "no" }, String(i + 1)), el("span", { class: "title" }, called(layer)),
     el("span", { class: "kind" }, (layer.kind || "layer").replaceAll("_", " ")), el("span", { class: "dim" }, layer.shape.map((n) => n.toLocaleString("en")).join(" × ") + " (out × in)"),
+    ...(layer.words || []).map((word) => el("span", { class: "word" }, word)),
     layer.view_of ? el("span", { class: "dim" }, `part of ${layer.view_of}`) : "", layer.failed ? el("span", { class: "bad" }, "failed") : "");
   const card = el("details", { class: "card", id: "L" + i }, title);
   card.addEventListener("toggle", () => { if (card.open) fillCard(card, layer); });
@@ -137,7 +139,7 @@ function startTable() {
   });
   byId("filter").addEventListener("input", (event) => {
     const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const fits = atlas.layers.map((layer) => words.every((word) => `${layer.name} ${layer.kind}`.toLowerCase().includes(word)));
+    const fits = atlas.layers.map((layer) => words.every((word) => `${layer.name} ${layer.kind} ${(layer.words || []).join(" ")}`.toLowerCase().includes(word)));
     rows.forEach((row, i) => { row.hidden = !fits[i]; });
     cards.forEach((card, i) => { card.hidden = !fits[i]; });
     byId("shown").textContent = words.length ? `${fits.filter(Boolean).length} of ${fits.length} layers` : "";

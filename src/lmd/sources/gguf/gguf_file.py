@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,14 @@ from lmd.sources.depth_order import depth_key
 from lmd.sources.errors import UnreadableModelError
 from lmd.sources.file_head import first_bytes
 from lmd.sources.formats import source
-from lmd.sources.gguf.architectures.configs import config_of
-from lmd.sources.gguf.architectures.names import Named, Shelf, family_of, named
+from lmd.sources.gguf.architectures.configs import UNGROUPED, config_of
+from lmd.sources.gguf.architectures.implied import completed, trouble_with_heads
+from lmd.sources.gguf.architectures.names import Named, family_of, named
+from lmd.sources.gguf.architectures.positions import FREQUENCIES, with_factors
 from lmd.sources.gguf.blocks.arithmetic import known
+from lmd.sources.gguf.blocks.block_types import NOT_READ
 from lmd.sources.gguf.header import MAGIC, Header, StoredTensor
+from lmd.sources.gguf.shelf import Shelf
 from lmd.sources.gguf.splits import read_heads
 from lmd.sources.reading import TensorRecord
 
@@ -22,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["read", "read_header"]
 
-_FREQUENCIES = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+_MOST_FACTORS = 4096
+"""Of rotary positions; half the width of a head."""
 
 
 def read_header(path: str) -> Archive:
@@ -54,13 +60,27 @@ def read(path: str) -> Archive:
         tensors = tuple(_unsorted(one) for one in tensors)
         archive = replace(archive, facts={**_told(archive.facts), **_row_orders(tensors)})
     loaders = {one.name: changed(one, _stored(one.stored)) for one in tensors if not _unreadable(one.stored)}
-    return replace(archive, loaders=loaders)
+    return replace(archive, loaders=loaders, facts=_with_positions(archive.facts, loaders))
+
+
+def _with_positions(facts: Mapping[str, object], loaders: Mapping[str, "Loader"]) -> Mapping[str, object]:
+    """The configuration with the factors of rotary positions that the file holds; none if they are of no use."""
+    config, metadata = facts.get("config"), facts.get("metadata")
+    held = [name for name in FREQUENCIES if name in loaders and prod(loaders[name].shape) <= _MOST_FACTORS]
+    if not held or not isinstance(config, Mapping) or not isinstance(metadata, Mapping):
+        return facts
+    try:
+        numbers = {name: loaders[name]().double().flatten().tolist() for name in held}
+        return {**facts, "config": with_factors(config, Shelf(metadata), numbers)}
+    except ValueError as fault:
+        others = {key: value for key, value in facts.items() if key not in ("config", "config from")}
+        return {**others, "architecture": f"no declaration is made: {fault}; layers were read by rules"}
 
 
 def _archive(path: str) -> tuple[Archive, tuple[Named, ...]]:
     heads = read_heads(str(Path(path).absolute()))
-    shelf = Shelf(heads[0].metadata)
     stored = tuple(tensor for head in heads for tensor in head.tensors)
+    shelf = completed(Shelf(heads[0].metadata), stored)
     family = family_of(shelf, stored)
     tensors = named(stored, shelf, family)
     if not tensors:
@@ -69,10 +89,12 @@ def _archive(path: str) -> tuple[Archive, tuple[Named, ...]]:
             f"Name the file of the model."
         )
     renamed = any(one.name != one.stored.name for one in tensors)
-    config = config_of(family, shelf, tensors) if renamed else {}
+    grouped = family.model_type not in UNGROUPED
+    trouble = trouble_with_heads(shelf, stored, grouped=grouped) if renamed and family.model_type else ""
+    config = config_of(family, shelf, tensors) if renamed and not trouble else {}
     # converters write tensors in the order they find them in sorted files
     records = tuple(sorted((_record(one) for one in tensors), key=lambda record: depth_key(record.name)))
-    facts = {**_facts(heads, shelf, config), **_row_orders(tensors)}
+    facts = {**_facts(heads, shelf, config, trouble), **_row_orders(tensors)}
     return Archive(records, facts=facts, files=tuple(head.path for head in heads)), tensors
 
 
@@ -89,19 +111,24 @@ def _told(facts: Mapping[str, object]) -> dict[str, object]:
 
 
 def _row_orders(tensors: Collection[Named]) -> dict[str, object]:
-    """What was done about the rows of queries and keys."""
+    """What was done about the rows of queries and keys, and about bytes."""
     facts: dict[str, object] = {}
     for word, (fact, order) in _ORDERS.items():
         if names := [one.name for one in tensors if one.order is not None and one.order.word == word]:
             facts |= {fact: names, "order of query and key rows": order}
-    return facts
+    scaled = [one.name for one in tensors if _has_turned_scales(one.stored)]
+    return {**facts, **({"scales in big-endian order": scaled} if scaled else {})}
+
+
+def _has_turned_scales(stored: StoredTensor) -> bool:
+    return stored.big_endian and stored.kind is not None and not stored.kind.plain and bool(stored.kind.swapped)
 
 
 def _record(one: Named) -> TensorRecord:
     stored = one.stored
     dtype = stored.kind.dtype if stored.kind is not None else f"ggml type {stored.number}"
     name = stored.name if one.entry < 0 else f"{stored.name}[{one.entry}]"
-    role = "buffer" if stored.name.endswith(_FREQUENCIES) else "parameter"
+    role = "buffer" if stored.name.endswith(FREQUENCIES) else "parameter"
     reason = "factors of the rotary frequencies: computed, not trained" if role == "buffer" else _unreadable(stored)
     return TensorRecord(one.name, one.shape, dtype, role, reason, file_name=name if name != one.name else "")
 
@@ -109,7 +136,8 @@ def _record(one: Named) -> TensorRecord:
 def _unreadable(stored: StoredTensor) -> str:
     """Why the numbers of a tensor cannot be had, '' if they can."""
     if stored.kind is None:
-        return f"ggml type {stored.number} is not known here; convert the model to a type that is, such as Q8_0"
+        told = NOT_READ.get(stored.number, f"ggml type {stored.number} is not known here")
+        return f"{told}; convert the model to a type that is, such as Q8_0"
     if not known(stored.kind.name):
         return f"{stored.kind.name} blocks cannot be turned into numbers here; convert the model to another type"
     if stored.big_endian and stored.kind.swapped is None:
@@ -145,11 +173,21 @@ _AS_STORED = (
     "as in the file, although llama.cpp's converter sorts them: the model.safetensors beside it has the same numbers "
     "in the order that they are stored in"
 )
-_ORDERS = {"rotated": ("sorted back", _SORTED_BACK), "stored": ("left as stored", _AS_STORED)}
+_NOT_KNOWN = (
+    "as in the file, for those whose order is not known: whether the tool that made the file sorts the rows of this "
+    "architecture, or by how many heads"
+)
+_LEFT = "that of ggml, since an adapter does not tell the number of heads; the base does"
+_ORDERS = {
+    "rotated": ("sorted back", _SORTED_BACK),
+    "stored": ("left as stored", _AS_STORED),
+    "ggml": ("left in ggml's order", _LEFT),
+    "unsure": ("order of rows not known", _NOT_KNOWN),
+}
 """What is said of rows, by the word of their order."""
 
 
-def _facts(heads: tuple[Header, ...], shelf: Shelf, config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _facts(heads: tuple[Header, ...], shelf: Shelf, config: Mapping[str, Any], trouble: str) -> Mapping[str, Any]:
     facts: dict[str, Any] = {
         "format": "GGUF",
         "order": "by name",
@@ -159,7 +197,9 @@ def _facts(heads: tuple[Header, ...], shelf: Shelf, config: Mapping[str, Any]) -
     if shelf.metadata.get("general.type") == "adapter":
         facts["adapter_config"] = {"lora_alpha": alpha}
     elif config:
-        facts["config"] = config
+        facts |= {"config": config, "config from": "the file's metadata"}
+    elif trouble:
+        facts["architecture"] = f"no declaration is made: {trouble}"
     elif shelf.architecture:
         facts["architecture"] = f"no declaration is made of {shelf.architecture!r}; layers were read by rules"
     return facts

@@ -1,12 +1,14 @@
 """A graph of operations as a module: its weights lie in children that torch knows, its steps run in order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
 from lmd.sources.faults import FOREIGN_FAULTS
 from lmd.sources.graph.operations import known, operation_named
+from lmd.sources.graph.paddings import paddings_of
 from lmd.sources.graph.step import Graph, Step
 from lmd.sources.skeleton import place
 
@@ -26,6 +28,8 @@ class GraphModule(nn.Module):
         names: path of a child to the path it was given, where torch refused that.
         held: value to the dotted name under which its parameter or buffer is found.
         unknown: why the graph cannot be called, a sentence each.
+        paddings: path of a layer to what pads its input, or cuts its output, in a step of its own; None if its calls
+            differ in that.
     """
 
     def __init__(
@@ -42,6 +46,8 @@ class GraphModule(nn.Module):
         missing = [s for s in graph.steps if not s.module and not known(s.operation)]
         words = (f"operation {s.operation.partition('.')[2]} of node {s.name!r} is not known" for s in missing)
         self.unknown = (*graph.unknown, *words)
+        self.paddings = paddings_of(graph)
+        self._watches: list[Callable[[Step, Sequence[Any]], None]] = []
         self._last = _last_uses(graph.steps, graph.outputs)
         # the attributes above come first, so that no child takes the name of one
         self._places = {path: self._placed(path, layer) for path, layer in layers.items()}
@@ -76,16 +82,14 @@ class GraphModule(nn.Module):
         """Whether every operation is known."""
         return not self.unknown
 
-    def padded_apart(self) -> frozenset[str]:
-        """Paths of the layers that pad what comes in, or cut what goes out, in a step of its own."""
-        made = {name: step for step in self.graph.steps for name in step.outputs if name}
-        taken = {name: step for step in self.graph.steps for name in step.inputs if name}
-        found = set()
-        for step in self.graph.steps:
-            beside = (*(made.get(name) for name in step.inputs), *(taken.get(name) for name in step.outputs))
-            if step.module and any(other is not None and _belongs(other, step) for other in beside):
-                found.add(step.module)
-        return frozenset(found)
+    @contextmanager
+    def watched(self, watch: Callable[[Step, Sequence[Any]], None]) -> Iterator[None]:
+        """While this lasts, a function sees every step and what it takes, before it is made."""
+        self._watches.append(watch)
+        try:
+            yield
+        finally:
+            self._watches.remove(watch)
 
     def forward(self, *given: Any, **named: Any) -> Any:
         """Run the steps on the inputs, given in order or by name.
@@ -108,7 +112,10 @@ class GraphModule(nn.Module):
         values: dict[str, Any] = self._constants(tuple(inputs.values())) | inputs
         values.update((name, self._numbers(held)) for name, held in self.held.items())
         for step in self.graph.steps:
-            made = self._made(step, [values[name] if name else None for name in step.inputs])
+            taken = [values[name] if name else None for name in step.inputs]
+            for watch in self._watches:
+                watch(step, taken)
+            made = self._made(step, taken)
             results = made if isinstance(made, tuple) else (made,)
             values.update((name, value) for name, value in zip(step.outputs, results, strict=False) if name)
             for name in self._last.get(step, ()):
@@ -151,17 +158,6 @@ class GraphModule(nn.Module):
         if step.module:
             return self.get_submodule(self._places[step.module])(*taken, **step.attributes)
         return operation_named(step.operation)(*taken, **step.attributes)
-
-
-_AROUND = frozenset(
-    ["keras.pad", "keras.pad_same", "keras.cut_end", "onnx.PadSame", "onnx.PadZeros", "onnx.CropTransposed"]
-)
-"""Operations that do a convolution's padding where torch's layers cannot."""
-
-
-def _belongs(other: Step, layer: Step) -> bool:
-    """Whether a step pads or cuts for a layer: a padding that is a layer itself has another name."""
-    return other.operation in _AROUND and (other.name == layer.name or layer.name.startswith(f"{other.name}."))
 
 
 def _last_uses(steps: Sequence[Step], outputs: Sequence[str]) -> dict[Step, tuple[str, ...]]:

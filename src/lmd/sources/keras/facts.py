@@ -1,11 +1,11 @@
 """What a configuration tells beside the layers: how the model was trained, and what its layers were asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lmd.sources.keras.configuration.layer_config import LayerConfig
 
-__all__ = ["facts_of"]
+__all__ = ["facts_of", "inputs_of"]
 
 _REGULARISERS = (
     "kernel_regularizer",
@@ -28,20 +28,41 @@ def facts_of(model: LayerConfig, configuration: Mapping[str, Any]) -> dict[str, 
     leaves = list(model.leaves())
     activations = {leaf.path: found for leaf in leaves if (found := _activation(leaf))}
     penalties = {leaf.path: found for leaf in leaves if (found := _penalties(leaf))}
+    starts = {layer.path: found for leaf in leaves for layer in _within(leaf) if (found := _initialisers(layer))}
     frozen = [leaf.path for leaf in leaves if not leaf.trainable and leaf.class_name != "InputLayer"]
     facts: dict[str, Any] = {"layers": {leaf.path: leaf.class_name.lstrip("?") for leaf in leaves}}
-    inputs = _inputs(model)
+    inputs = inputs_of(model)
     if inputs:
         facts["inputs"] = inputs
     if len(inputs) == 1 and (shape := inputs[0]["shape"]) and all(isinstance(n, int) and n > 0 for n in shape[1:]):
         facts["input_shape"] = list(shape[1:])
-    for name, value in (("activations", activations), ("regularisation", penalties), ("not trained", frozen)):
-        if value:
-            facts[name] = value
-    return {**facts, **_training(configuration)}
+    told = {"activations": activations, "regularisation": penalties, "not trained": frozen, "initialisers": starts}
+    return {**facts, **{name: value for name, value in told.items() if value}, **_training(configuration)}
 
 
-def _inputs(model: LayerConfig) -> list[dict[str, Any]]:
+def _within(layer: LayerConfig) -> Iterator[LayerConfig]:
+    yield layer
+    for inner in layer.inside:
+        yield from _within(inner)
+
+
+def _initialisers(layer: LayerConfig) -> dict[str, dict[str, Any]]:
+    """What the weights were drawn from, by the part of the layer: class and settings."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, told in layer.settings.items():
+        part = name.removesuffix("_initializer")
+        if part == name or part.endswith("bias"):
+            continue
+        if isinstance(told, str):
+            found[part] = {"class": told, "config": {}}
+        elif isinstance(told, Mapping) and isinstance(told.get("class_name"), str):
+            config = told.get("config")
+            found[part] = {"class": told["class_name"], "config": config if isinstance(config, Mapping) else {}}
+    return found
+
+
+def inputs_of(model: LayerConfig) -> list[dict[str, Any]]:
+    """Name and declared shape of each input, its number of examples first; None where no shape is declared."""
     layers = {layer.name: layer for layer in model.inside}
     found = []
     for reference in model.inputs:

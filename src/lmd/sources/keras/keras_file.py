@@ -149,17 +149,25 @@ def _told(path: str, reader: ReaderProcess) -> _Told | None:
             training = json_object(top["training_config"], of=f"training_config of {path}", advice=_ADVICE)
             configuration = {**configuration, "training_config": training}
         return _configured(contents, configuration, facts)
+    return _bare(contents, {**facts, "weights only": _ALONE})
+
+
+def _bare(contents: Contents, facts: Mapping[str, Any]) -> _Told | None:
+    """Weights that no layer of a configuration claims."""
     bare = bare_model(contents)
     if bare is None:
         return None
     kept_by = remembered(contents, trained_weights(bare.model, bare.assigned), "")
     found = recorded(bare.model, bare.assigned, kept_by, contents)
-    return _Told(contents, bare.model, bare.assigned, found, bare, {**facts, "weights only": _ALONE})
+    return _Told(contents, bare.model, bare.assigned, found, bare, facts)
 
 
 def _configured(contents: Contents, configuration: Mapping[str, Any], facts: Mapping[str, Any]) -> _Told:
     version = _major(facts.get("keras_version"))
     model = model_of(configuration, version)
+    if not model.is_model and (alone := _bare(contents, {**facts, **facts_of(model, configuration)})):
+        own = f"{model.class_name.lstrip('?')} is a class of its own, whose code is in no file"
+        return replace(alone, facts={**alone.facts, "layers": {}, "weights only": own})
     by_paths = any(container in contents.groups for container in CONTAINERS)
     assigned = assign_by_paths(model, contents) if by_paths else assign_by_names(model, contents, "model_weights")
     told = facts_of(model, configuration)
@@ -190,7 +198,7 @@ def _obstacles(told: _Told) -> tuple[str, ...]:
     """Why the model cannot be run whatever its layers are."""
     leaves = [inner for leaf in told.model.leaves() for inner in (leaf, *leaf.inside)]
     turned = told.facts.get("backend") == "theano" and any("Conv" in leaf.class_name for leaf in leaves)
-    return (*((_ALONE,) if told.bare else ()), *((_THEANO,) if turned else ()))
+    return (*((told.facts["weights only"],) if told.bare else ()), *((_THEANO,) if turned else ()))
 
 
 def _state_dict(path: str, contents: Contents, *, header: bool) -> Archive:
@@ -199,4 +207,4 @@ def _state_dict(path: str, contents: Contents, *, header: bool) -> Archive:
     records = tuple(TensorRecord(name, array.shape, array.dtype) for name, array in names.items())
     facts = {"format": "HDF5", **({} if contents.in_order else {"order": "by name"})}
     loaders = {} if header else {name: array.loader(name) for name, array in names.items()}
-    return Archive(records, loaders, facts, (path,))
+    return Archive((*records, *contents.without_numbers()), loaders, facts, (path,))

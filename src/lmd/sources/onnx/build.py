@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from math import prod
 from typing import Any
 
 import torch
@@ -14,9 +15,11 @@ from lmd.sources.graph.step import Graph, Step
 from lmd.sources.loaders import Combined, FileTensor, Held, Loader
 from lmd.sources.onnx.evaluation import Evaluation, Rearranged
 from lmd.sources.onnx.file.model import Constant, GraphProto
+from lmd.sources.onnx.file.tensors import CODES_OF_BITS
 from lmd.sources.onnx.layer_modules import module_of
 from lmd.sources.onnx.operations import registered
 from lmd.sources.onnx.operations.control import unknown_inside
+from lmd.sources.onnx.operations.quantised import unpacked
 from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves
 from lmd.sources.onnx.plan.plan import Layer, Plan
 from lmd.sources.onnx.plan.records import Naming
@@ -33,13 +36,35 @@ _GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 
 def leaf_loader(constant: Constant, name: str) -> Loader | None:
     """The loader of one tensor of the file; None if its numbers cannot be read."""
-    place, dtype = constant.place, getattr(torch, constant.dtype, None)
+    place, dtype = constant.place, _dtype(constant)
+    if place is not None and constant.dtype in CODES_OF_BITS:
+        bits = CODES_OF_BITS[constant.dtype]
+        stored = replace(constant, dtype="uint8", shape=(-(-constant.elements * bits // 8),))
+        function = partial(_apart, bits=bits, shape=constant.shape, signed=constant.dtype.startswith("int"))
+        packed = leaf_loader(stored, name)
+        return None if packed is None else Combined(function, (packed,), constant.shape)
     if place is None or not isinstance(dtype, torch.dtype):
         return None
     if place.path:
         return FileTensor(name, place.path, place.offset, dtype, constant.shape, _strides(constant.shape))
     raw = bytearray(place.held) or bytearray(dtype.itemsize)
     return Held(name, torch.frombuffer(raw, dtype=dtype)[: constant.elements].reshape(constant.shape))
+
+
+def _dtype(constant: Constant) -> Any:
+    """Torch's type of what is loaded: codes of a few bits come one in each byte."""
+    signed = constant.dtype.startswith("int")
+    return (
+        (torch.int8 if signed else torch.uint8)
+        if constant.dtype in CODES_OF_BITS
+        else getattr(torch, constant.dtype, None)
+    )
+
+
+def _apart(packed: Tensor, *, bits: int, shape: tuple[int, ...], signed: bool) -> Tensor:
+    """Codes that share bytes, the lowest bits first."""
+    codes = unpacked(packed, bits)[: prod(shape)].reshape(shape)
+    return (codes - ((codes >> (bits - 1)) << bits)).to(torch.int8) if signed else codes.to(torch.uint8)
 
 
 def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -93,6 +118,9 @@ def built(plan: Plan, naming: Naming) -> tuple[GraphModule, dict[str, Loader]]:
     registered()
     by_leaf = {name: loader for name, c in naming.constants.items() if (loader := leaf_loader(c, naming.names[name]))}
     loaders: dict[str, Loader] = {naming.names[name]: loader for name, loader in by_leaf.items()}
+    loaders.update(
+        (naming.raw[name], _loader(plan.tables[name], by_leaf)) for name in plan.tables if name in naming.raw
+    )
     layers: dict[str, nn.Module] = {}
     for layer in plan.layers:
         layers[layer.path] = module_of(layer)
@@ -161,13 +189,17 @@ def _values(
         if loader is None:
             unknown.append(f"tensor {constant.name!r}: {constant.reason or 'its type is not known to torch'}")
             continue
-        empty = torch.empty(constant.shape, dtype=getattr(torch, constant.dtype), device="meta")
-        if constant.name in naming.raw:
+        empty = torch.empty(constant.shape, dtype=_dtype(constant), device="meta")
+        if constant.name in naming.raw and constant.name not in plan.tables:
             held[value] = (naming.names[constant.name], nn.Parameter(empty, requires_grad=False))
         elif constant.elements <= _INLINE:
             inline[value] = loader()
         else:
-            held[value] = (naming.names[constant.name], empty)
+            held[value] = (f"{naming.names[constant.name]}{'_codes' * (constant.name in plan.tables)}", empty)
+    for name, real in plan.tables.items():
+        if name in naming.raw:
+            empty = torch.empty(real.shape, dtype=getattr(torch, real.dtype), device="meta")
+            held[f"{name}/real"] = (naming.names[name], nn.Parameter(empty, requires_grad=False))
     return inline, held, tuple(unknown)
 
 

@@ -10,13 +10,15 @@ from torch import Tensor
 
 from lmd.sources.graph.operations import operation_named
 from lmd.sources.loaders import Combined, Loader
+from lmd.sources.onnx.file.tensors import CODES_OF_BITS
+from lmd.sources.onnx.finders.quantised import DECODED
 from lmd.sources.onnx.plan.expressions import Applied, Expression, Leaf
 from lmd.sources.rounding import float_errors, rounding_of
 
 __all__ = ["Evaluation", "Rearranged"]
 
 _HALF = ("float16", "bfloat16")
-_CODES = ("int8", "uint8", "int16", "uint16")
+_CODES = ("int8", "uint8", "int16", "uint16", *CODES_OF_BITS)
 _MOVES = frozenset(
     f"onnx.{name}"
     for name in ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Identity", "Flat", "LaidOut")
@@ -59,6 +61,8 @@ def _is_rounded(one: Expression) -> bool:
     first = one.inputs[0]
     if one.operation == "onnx.DequantizeLinear":
         return first is not None and first.dtype in _CODES and not one.attributes.get("output_dtype")
+    if one.operation == "onnx.FromBits":
+        return True
     moved = one.operation in (*_MOVES, "onnx.Scaled", "onnx.Cast")
     return moved and one.dtype in ("float32", "float64", *_HALF) and first is not None and _is_rounded(first)
 
@@ -78,7 +82,7 @@ class _Errors:
 def _errors(one: Expression, known: Mapping[str, Tensor]) -> Tensor:
     if isinstance(one, Leaf):
         return float_errors(known[one.constant.name])
-    if one.operation == "onnx.DequantizeLinear":
+    if one.operation in DECODED:
         return _steps(one, known) / sqrt(12)
     first, *others = one.inputs
     assert first is not None
@@ -93,6 +97,10 @@ def _errors(one: Expression, known: Mapping[str, Tensor]) -> Tensor:
 def _steps(one: Applied, known: Mapping[str, Tensor]) -> Tensor:
     """The step of each number: what the code 1 stands for, beside the zero point."""
     codes, scale = _value(one.inputs[0], known), _value(one.inputs[1], known)
+    if one.operation == "onnx.FromBits":
+        zeros = torch.zeros_like(scale, dtype=torch.float64)
+        ones = torch.full_like(codes, sum(1 << place for place in range(0, 8, one.attributes["bits"])))
+        return operation_named(one.operation)(ones, scale.double().abs(), zeros, **one.attributes)
     dequantised = operation_named(one.operation)
     return dequantised(torch.ones_like(codes), scale.double().abs(), None, **one.attributes)
 

@@ -47,9 +47,9 @@ class Module:
 
 def modules_of(records: Sequence[TensorRecord]) -> list[Module]:
     """Group parameters and buffers by module, in the order of the file; parametrised weights count as one."""
-    # a tensor without entries is no layer, one of integers neither, and one with a reason is not read
+    # a tensor without entries is no layer, one of integers or of none neither, and one with a reason is not read
     kept = [r for r in records if r.role == "buffer" or (r.role == "parameter" and not r.reason)]
-    kept = [r for r in kept if r.dtype not in ("int64", "bool")]
+    kept = [r for r in kept if r.dtype not in ("int64", "bool", "none")]
     shapes = {r.name: r.shape for r in kept if 0 not in r.shape}
     for effective, stored in effective_names(shapes).items():
         # weight norm keeps the direction, of the weight's shape, in its second tensor

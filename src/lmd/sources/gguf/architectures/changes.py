@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lmd.sources.derived_loaders import Transposed
 from lmd.sources.gguf.architectures.names import Named
-from lmd.sources.gguf.architectures.row_orders import RowOrder
+from lmd.sources.gguf.architectures.row_orders import UNSORTED, RowOrder
 from lmd.sources.joined import Renamed
 from lmd.sources.loaders import Combined, Loader, cut_shape
 from lmd.sources.rounding import rounding_of
@@ -94,7 +94,7 @@ def changed(named: Named, stored: Loader) -> Loader:
         loader = Entry(loader, named.entry)
     if named.rows is not None:
         loader = loader.narrow(0, *named.rows)
-    if named.order is not None and named.order.word != "stored":
+    if named.order is not None and named.order.word not in UNSORTED:
         loader = Reordered(loader, named.order, 0, loader.shape[0])
     if named.transposed:
         loader = Transposed(loader)

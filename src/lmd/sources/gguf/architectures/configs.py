@@ -4,9 +4,11 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from lmd.sources.gguf.architectures.families import Family
-from lmd.sources.gguf.architectures.names import Named, Shelf
+from lmd.sources.gguf.architectures.names import Named
+from lmd.sources.gguf.architectures.positions import rotary_config
+from lmd.sources.gguf.shelf import Shelf
 
-__all__ = ["config_of"]
+__all__ = ["UNGROUPED", "config_of"]
 
 _SIZES = {
     "hidden_size": "embedding_length",
@@ -20,7 +22,6 @@ _SIZES = {
     "layer_norm_eps": "attention.layer_norm_epsilon",
     "norm_eps": "attention.layer_norm_epsilon",
     "norm_epsilon": "attention.layer_norm_epsilon",
-    "rope_theta": "rope.freq_base",
     "sliding_window": "attention.sliding_window",
     "num_local_experts": "expert_count",
     "num_experts": "expert_count",
@@ -75,6 +76,11 @@ _OTHER_SIZES: dict[str, dict[str, str]] = {
     },
 }
 _OTHER_SIZES["gpt_bigcode"] = _OTHER_SIZES["gptj"] = _OTHER_SIZES["gpt2"]
+
+_UNTURNED = ("bert", "bloom", "gpt2", "gpt_bigcode", "mamba", "mpt", "t5")
+"""Those without rotary positions."""
+UNGROUPED = (*_UNTURNED, "gptj")
+"""Those with a key for each query, whatever is said of groups."""
 
 _CLASSES = {
     "bert": "BertModel",
@@ -152,14 +158,8 @@ def config_of(family: Family, shelf: Shelf, tensors: Collection[Named]) -> dict[
             config[word] = value
     if family.model_type != "t5":
         config["tie_word_embeddings"] = family.tied or not told.has("output.weight")
-    return {**config, **_scaling(shelf), **_MORE.get(family.model_type, _nothing)(told)}
-
-
-def _scaling(shelf: Shelf) -> dict[str, Any]:
-    kind, factor = shelf.value("rope.scaling.type"), shelf.value("rope.scaling.factor")
-    if kind != "linear" or not isinstance(factor, int | float):
-        return {}
-    return {"rope_scaling": {"rope_type": "linear", "factor": float(factor)}}
+    turned = rotary_config(shelf) if family.model_type not in _UNTURNED else {}
+    return {**config, **turned, **_MORE.get(family.model_type, _nothing)(told)}
 
 
 def _nothing(told: _Told) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["FAMILIES", "UNKNOWN", "Family"]
+__all__ = ["FAMILIES", "ROWS_AS_THEY_ARE", "UNKNOWN", "Family"]
 
 Words = Mapping[str, str]
 
@@ -203,12 +203,31 @@ def _llama(model_type: str = "llama", *, rotated: bool = False, block: Words = _
 UNKNOWN = Family("", _TOP, _LAYER)
 """The words most architectures share."""
 
+_SORTED_ONLY = (
+    *("arctic", "bailingmoe", "chameleon", "deci", "deepseek", "granitehybrid", "granitemoe", "llama-embed"),
+    "minicpm",
+)
+"""Rows are sorted, and no declaration is made."""
+
+ROWS_AS_THEY_ARE = frozenset(
+    (
+        *("afmoe", "apertus", "bailingmoe2", "bitnet", "chatglm", "codeshell", "cogvlm", "dbrx", "deepseek2", "dots1"),
+        *("dream", "ernie4_5", "ernie4_5-moe", "eurobert", "exaone-moe", "exaone4", "falcon-h1", "gemma-embedding"),
+        *("gemma3n", "gemma4", "glm4moe", "gpt-oss", "grok", "grovemoe", "hunyuan-dense", "hunyuan-moe", "jais"),
+        *("jais2", "jamba", "jina-bert-v2", "jina-bert-v3", "lfm2", "lfm2moe", "llada-moe", "llama4", "mimo2"),
+        *("minicpm3", "minimax-m2", "mistral4", "modern-bert", "nemotron_h", "nemotron_h_moe", "neo-bert"),
+        *("nomic-bert", "nomic-bert-moe", "openelm", "orion", "pangu-embedded", "phimoe", "plm", "qwen", "qwen3next"),
+        *("qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "refact", "rnd1", "smallthinker", "step35"),
+    )
+)
+"""Architectures without words of their own, in whose files query and key rows stand as at Hugging Face."""
+
 FAMILIES = {
     "llama": _llama(rotated=True),
     "mixtral": _llama("mixtral", rotated=True, block=_MIXTRAL),
     **{name: _llama(rotated=True) for name in ("baichuan", "internlm2", "xverse", "llada", "mistral3")},
     **{name: _llama(name, rotated=True) for name in ("granite", "olmo", "smollm3", "arcee")},
-    **{name: _llama("", rotated=True) for name in ("deci", "deepseek", "minicpm", "granitemoe", "bailingmoe")},
+    **{name: _llama("", rotated=True) for name in _SORTED_ONLY},
     **{name: _llama(name) for name in ("qwen2", "qwen3", "olmo2", "olmoe", "stablelm", "seed_oss", "cohere2")},
     "qwen2vl": _llama("qwen2"),
     "qwen2moe": _llama("qwen2_moe"),

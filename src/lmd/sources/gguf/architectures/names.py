@@ -3,13 +3,13 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from lmd.sources.gguf.architectures.families import FAMILIES, UNKNOWN, Family
+from lmd.sources.gguf.architectures.families import FAMILIES, ROWS_AS_THEY_ARE, UNKNOWN, Family
 from lmd.sources.gguf.architectures.row_orders import RowOrder
 from lmd.sources.gguf.header import StoredTensor
+from lmd.sources.gguf.shelf import Shelf
 
-__all__ = ["Named", "Shelf", "family_of", "named"]
+__all__ = ["Named", "family_of", "named"]
 
 _BLOCK = re.compile(r"^(?:(enc|dec)\.)?blk\.(\d+)\.(.+)$")
 _SINGLE_EXPERT = re.compile(r"^(ffn_(?:gate|up|down))\.(\d+)$")
@@ -49,27 +49,6 @@ class Named:
     transposed: bool = False
     less: float = 0.0
     logarithm: bool = False
-
-
-class Shelf:
-    """The metadata of a file below its architecture's own prefix."""
-
-    def __init__(self, metadata: Mapping[str, Any]) -> None:
-        """Keep it."""
-        self.metadata = metadata
-        told = metadata.get("general.architecture")
-        self.architecture = told if isinstance(told, str) else ""
-
-    def value(self, key: str) -> Any:
-        """The value of ``<architecture>.<key>``, None if there is none."""
-        return self.metadata.get(f"{self.architecture}.{key}")
-
-    def count(self, key: str, block: int = 0) -> int:
-        """A whole number, of one block where each has its own; 0 if there is none."""
-        value = self.value(key)
-        if isinstance(value, list):
-            value = value[block] if block < len(value) else 0
-        return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def family_of(shelf: Shelf, tensors: Collection[StoredTensor]) -> Family:
@@ -149,8 +128,9 @@ def _changed(plain: Named, key: str, shelf: Shelf, family: Family, block: int) -
     if key == "ssm_a":
         return replace(plain, logarithm=True)
     order = _order(key, shelf, family, plain.shape[0] if plain.shape else 0, block)
-    fitting = order if order is not None and order.fits else None
-    return replace(plain, shape=_full_shape(key, plain.shape), order=fitting)
+    if order is not None and order.word == "unsure" and family.rotated and ".lora_B." in plain.name:
+        order = replace(order, word="ggml")
+    return replace(plain, shape=_full_shape(key, plain.shape), order=order)
 
 
 def _full_shape(key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -163,11 +143,17 @@ def _full_shape(key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 def _order(key: str, shelf: Shelf, family: Family, rows: int, block: int) -> RowOrder | None:
     heads = shelf.count("attention.head_count", block)
     groups = shelf.count("attention.head_count_kv", block) or heads
-    if family.rotated and key in ("attn_q", "attn_k"):
-        return RowOrder("rotated", rows, heads if key == "attn_q" else groups)
-    if family.fused and key == "attn_qkv":
-        return RowOrder(family.fused, rows, heads, groups if family.fused == "groups" else 1)
-    return None
+    order = None
+    if key in ("attn_q", "attn_k"):
+        own = heads if key == "attn_q" else groups
+        order = RowOrder("rotated", rows, own) if family.rotated else None
+        if family is UNKNOWN and shelf.architecture not in ROWS_AS_THEY_ARE:
+            order = RowOrder("unsure", rows, own)
+    elif family.fused and key == "attn_qkv":
+        order = RowOrder(family.fused, rows, heads, groups if family.fused == "groups" else 1)
+    width = shelf.count("attention.key_length")
+    odd = key == "attn_k" and width > 0 and rows != groups * width
+    return replace(order, word="unsure") if order is not None and (odd or not order.fits) else order
 
 
 def _split(tensor: StoredTensor, shelf: Shelf, names: list[str]) -> Iterator[Named]:

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["RowOrder"]
+__all__ = ["UNSORTED", "RowOrder"]
+
+UNSORTED = ("ggml", "stored", "unsure")
+"""Words of rows that stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,9 +16,11 @@ class RowOrder:
     Attributes:
         word: ``rotated``: the two halves of each head's rows alternate in the file; ``heads``: queries, keys and values
             one after the other in the file, head by head in the architecture; ``groups``: the same, each group of
-            queries followed by its key and its value; ``stored``: as in the file, where another might be expected.
+            queries followed by its key and its value; ``stored``: as in the file, where another might be expected;
+            ``unsure``: as in the file, since it is not known whether they were sorted, or by how many heads;
+            ``ggml``: as in the file, sorted by a number of heads that it does not tell.
         rows: how many there are.
-        heads: of the queries; of a ``rotated`` or ``stored`` projection its own.
+        heads: of the queries; of any but a fused projection its own.
         groups: keys and values, for ``groups``.
     """
 
@@ -27,9 +32,11 @@ class RowOrder:
     @property
     def fits(self) -> bool:
         """Whether the heads divide the rows."""
+        if self.word in UNSORTED:
+            return True
         if self.heads < 1 or self.groups < 1:
             return False
-        if self.word in ("rotated", "stored"):
+        if self.word == "rotated":
             return self.rows % (2 * self.heads) == 0
         if self.word == "heads":
             return self.rows % (3 * self.heads) == 0
@@ -45,7 +52,7 @@ class RowOrder:
         >>> [RowOrder("groups", 6, 2, 1).places(row) for row in range(4)]
         [0, 1, 2, 3]
         """
-        if self.word == "stored":
+        if self.word in UNSORTED:
             return wanted
         return {"rotated": self._rotated, "heads": self._by_heads, "groups": self._by_groups}[self.word](wanted)
 

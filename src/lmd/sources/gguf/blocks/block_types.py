@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["TYPES", "BlockType"]
+__all__ = ["NOT_READ", "TYPES", "BlockType"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +73,13 @@ TYPES = {
     40: _blocks("NVFP4", 64, 36, ()),
     41: _blocks("Q1_0", 128, 18, ((0, 2),)),
 }
-"""By the number that stands in the file. Q8_1 is not among them: it is made for activations, and has two layouts."""
+"""By the number that stands in the file."""
+
+_PACKED = "blocks are packed for one processor, and ggml has dropped them"
+NOT_READ = {
+    **{number: f"{name} blocks have been dropped by ggml" for number, name in ((4, "Q4_2"), (5, "Q4_3"))},
+    9: "Q8_1 blocks are made for activations, and have two layouts that a file does not tell apart",
+    **{31 + place: f"Q4_0_{sizes} {_PACKED}" for place, sizes in enumerate(("4_4", "4_8", "8_8"))},
+    **{36 + place: f"IQ4_NL_{sizes} {_PACKED}" for place, sizes in enumerate(("4_4", "4_8", "8_8"))},
+}
+"""Why other types that there are or were are not read."""

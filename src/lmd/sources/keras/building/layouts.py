@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import sqrt
 
 import torch
 from torch import Tensor
 
 from lmd.sources.joined import Joined
 from lmd.sources.loaders import Combined, Loader
+from lmd.sources.rounding import RoundingErrors, rounding_of
 
-__all__ = ["Constant", "Permuted", "cudnn_input", "depthwise", "flat", "gates_in_order", "rows"]
+__all__ = ["Constant", "Dequantised", "Permuted", "cudnn_input", "depthwise", "flat", "gates_in_order", "rows"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +61,50 @@ class Constant:
     def narrow(self, dim: int, start: int, length: int) -> "Constant":
         """A slice of it."""
         return Constant((*self.shape[:dim], length, *self.shape[dim + 1 :]), self.value, self.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dequantised:
+    """Whole numbers ``(out, in)`` divided by the scale of their row, as Keras 3 computes with weights of 8 bits."""
+
+    codes: Loader
+    scale: Loader
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of both."""
+        return (*self.codes.tensors, *self.scale.tensors)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the codes."""
+        return self.codes.shape
+
+    def __call__(self) -> Tensor:
+        """The real numbers, in float32."""
+        return self.codes().float() / self.scale().float().unsqueeze(1)
+
+    def narrow(self, dim: int, start: int, length: int) -> "Dequantised":
+        """The slice, read without the rest."""
+        scale = self.scale.narrow(0, start, length) if dim == 0 else self.scale
+        return Dequantised(self.codes.narrow(dim, start, length), scale)
+
+
+def _errors_of_codes(loader: Dequantised) -> Tensor:
+    # rounding to the nearest whole number errs evenly over one of them
+    step = loader.scale().double().abs().reciprocal() / sqrt(12)
+    return step.unsqueeze(1).expand(loader.shape)
+
+
+@rounding_of.register
+def _of_dequantised(loader: Dequantised) -> Loader | None:
+    return RoundingErrors(loader, _errors_of_codes)
+
+
+@rounding_of.register
+def _of_permuted(loader: Permuted) -> Loader | None:
+    inner = rounding_of(loader.stored)
+    return None if inner is None else Permuted(inner, loader.axes)
 
 
 def _depthwise(kernel: Tensor) -> Tensor:

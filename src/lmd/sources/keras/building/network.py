@@ -14,8 +14,10 @@ from lmd.sources.keras.building.registry import kind_of
 from lmd.sources.keras.building.running import Runner
 from lmd.sources.keras.building.steps import Built, CannotRunError, Value
 from lmd.sources.keras.configuration.layer_config import LayerConfig
+from lmd.sources.keras.facts import inputs_of
 from lmd.sources.keras.hdf5.contents import DataSet
 from lmd.sources.keras.weights.assigned import Assigned, Extra
+from lmd.sources.keras.weights.variables import variables_of
 from lmd.sources.loaders import Loader
 
 __all__ = ["Network", "network_of"]
@@ -63,29 +65,36 @@ def network_of(model: LayerConfig, assigned: Assigned, *, unknown: Sequence[str]
 def _build(leaf: LayerConfig, arrays: Mapping[str, DataSet], parts: _Parts) -> None:
     built = Built(leaf.path, arrays)
     try:
+        if any(0 in array.shape for array in arrays.values()):
+            raise CannotRunError("one of its arrays has no entries")
         if leaf.class_name != "InputLayer":
             kind_of(leaf.class_name).build(leaf, built)
     except CannotRunError as fault:
         parts.unknown.setdefault(leaf.path, str(fault))
-        built = _raw(leaf.path, arrays)
-    except (*FOREIGN_FAULTS, UnreadableModelError) as fault:
+        built = _raw(leaf, arrays)
+    except UnreadableModelError as fault:
+        parts.unknown.setdefault(leaf.path, f"its weights do not fit it: {fault}")
+        built = _raw(leaf, arrays)
+    except FOREIGN_FAULTS as fault:
         # weights or settings that do not fit the class
         parts.unknown.setdefault(leaf.path, f"its weights do not fit it ({type(fault).__name__}: {fault})")
-        built = _raw(leaf.path, arrays)
+        built = _raw(leaf, arrays)
     parts.built[leaf.path] = built
     parts.modules.update(built.modules)
     parts.loaders.update({name: loader for name, loader in built.loaders.items() if name not in parts.loaders})
     parts.parameters.update({name: (name, parameter) for name, parameter in built.parameters.items()})
 
 
-def _raw(path: str, arrays: Mapping[str, DataSet]) -> Built:
-    """The arrays of a layer without a module of torch, as parameters of a bare one."""
-    built = Built(path, arrays)
+def _raw(leaf: LayerConfig, arrays: Mapping[str, DataSet]) -> Built:
+    """The arrays of a layer without a module of torch, the trained ones as parameters of a bare one."""
+    built = Built(leaf.path, arrays)
+    kept = {variable.role for variable in variables_of(leaf) or () if not variable.trained}
     for role, array in arrays.items():
         part, _, name = role.rpartition(".")
-        place = f"{path}.{part}".strip(".")
+        place = f"{leaf.path}.{part}".strip(".")
         module = built.modules.setdefault(place, nn.Module())
-        _register(module, name, array)
+        if role not in kept:
+            _register(module, name, array)
         built.loaders[f"{place}.{name}"] = array.loader(built.name(role))
     return built
 
@@ -93,7 +102,7 @@ def _raw(path: str, arrays: Mapping[str, DataSet]) -> Built:
 def _register(module: nn.Module, name: str, array: DataSet) -> None:
     # a name that torch refuses stays a tensor without a module; so do whole numbers, which are no weights
     dtype = getattr(torch, array.dtype)
-    if name and "." not in name and not hasattr(module, name) and dtype.is_floating_point:
+    if name and "." not in name and not hasattr(module, name) and (dtype.is_floating_point or dtype.is_complex):
         empty = torch.empty(array.shape, dtype=dtype, device="meta")
         module.register_parameter(name, nn.Parameter(empty, requires_grad=False))
 
@@ -121,4 +130,10 @@ def _graph(model: LayerConfig, parts: _Parts, unknown: Sequence[str]) -> Graph:
         classes = {leaf.path: leaf.class_name.lstrip("?") for leaf in model.leaves()}
         words = (f"layer {path!r} ({classes.get(path, 'model')}): {why}" for path, why in parts.unknown.items())
         return Graph((), names, (), unknown=tuple(words))
-    return Graph(tuple(runner.steps.steps), names, tuple(outputs))
+    return Graph(tuple(runner.steps.steps), names, tuple(outputs), shapes=_shapes(model))
+
+
+def _shapes(model: LayerConfig) -> dict[str, tuple[int | None, ...]]:
+    """Of the inputs, as they are declared, with the number of examples."""
+    found = {entry["name"]: entry["shape"] for entry in inputs_of(model)}
+    return {name: tuple(n if isinstance(n, int) else None for n in shape) for name, shape in found.items() if shape}

@@ -8,13 +8,14 @@ from typing import Any
 from lmd.sources.faults import FOREIGN_FAULTS
 from lmd.sources.keras.building.registry import kind_of
 from lmd.sources.keras.building.steps import Built, CannotRunError, Given, Steps, Value
-from lmd.sources.keras.configuration.layer_config import Call, LayerConfig, Reference
+from lmd.sources.keras.configuration.layer_config import OWN_CLASS, Call, LayerConfig, Reference
 
 __all__ = ["Runner"]
 
 _FIRST = ("inputs", "query", "sequences", "sequence", "input", "x", "x1", "a")
 """Names under which Keras may write the first argument of a layer."""
 _OTHERWISE_IN_TRAINING = ("BatchNormalization", "Dropout", "GaussianNoise", "AlphaDropout", "SpatialDropout")
+_OPERATIONS = ("TFOpLambda", "ops.")
 _MOST_STEPS = 200_000
 _UNKNOWN = Value("?")
 
@@ -35,6 +36,8 @@ class Runner:
 
     def model(self, model: LayerConfig, taken: Sequence[Value]) -> list[Value]:
         """The outputs of a model called on values; layers that cannot be run are named and passed over."""
+        if OWN_CLASS in model.settings:
+            raise CannotRunError(f"{model.settings[OWN_CLASS]} is a class of its own, whose code is in no file")
         if len(taken) != len(model.inputs):
             raise CannotRunError(f"it takes {len(model.inputs)} values and is called on {len(taken)}")
         values = dict(zip(model.inputs, taken, strict=True))
@@ -57,7 +60,7 @@ class Runner:
                 return (_UNKNOWN,)
             if layer.is_model:
                 return self.model(layer, given.values)
-            found = self._run(layer, given)
+            found = self._run(layer, given) if layer.model is None else self._at_every_step(layer, layer.model, given)
         except CannotRunError as fault:
             self.unknown.setdefault(layer.path, str(fault))
         except FOREIGN_FAULTS as fault:
@@ -74,6 +77,15 @@ class Runner:
         if layer.path in self.unknown:
             return _UNKNOWN
         return kind.run(given, self.built.get(layer.path) or Built(layer.path, {}), self.steps)
+
+    def _at_every_step(self, layer: LayerConfig, model: LayerConfig, given: Given) -> Sequence[Value]:
+        """Steps are taken as examples of a model, and made steps again."""
+        name, value = layer.path, given.value
+        flat = Value(self.steps.apply(name, "keras.fold_time", (value.name,)))
+        found = self.model(model, [flat])
+        if any(v is _UNKNOWN for v in found):
+            return [_UNKNOWN] * len(found)
+        return [Value(self.steps.apply(name, "keras.unfold_time", (v.name, value.name)), value.mask) for v in found]
 
     def _look(self, layer: LayerConfig) -> None:
         """Name a layer whose class is not known, though what comes into it is not known either."""
@@ -96,6 +108,9 @@ def _given(layer: LayerConfig, call: Call, values: Mapping[Reference, Value]) ->
         raise CannotRunError("it is called on nothing")
     first, *rest = arguments
     taken = _listed(first)
+    if layer.class_name.startswith(_OPERATIONS) and not any(isinstance(value, Value) for value in taken):
+        # a number may come before the value
+        return Given(layer, (), (first, *rest), named)
     # operations of Keras 3 take several values side by side
     if not all(isinstance(value, Value) for value in taken):
         raise CannotRunError("it is called on constants")

@@ -34,9 +34,9 @@ def number(layer: LayerConfig, name: str, default: float) -> float:
         CannotRunError: it is something else.
     """
     value: Any = layer.setting(name, default)
-    if isinstance(value, dict) and isinstance(value.get("config"), dict):
-        # Keras 3 writes arrays as dictionaries
-        value = value["config"].get("value")
+    if isinstance(value, dict):
+        # arrays are written as dictionaries, by Keras 3 with a configuration in them
+        value = value["config"].get("value") if isinstance(value.get("config"), dict) else value.get("value")
     if not isinstance(value, int | float):
         raise CannotRunError(f"its {name} is {str(value)[:60]}, a number is needed")
     return float(value)

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["MODELS", "Call", "LayerConfig", "Reference"]
+__all__ = ["MODELS", "OWN_CLASS", "Call", "LayerConfig", "Reference"]
 
 MODELS = frozenset({"Sequential", "Functional", "Model"})
+OWN_CLASS = "own class"
+"""Setting of a model of somebody's own class whose layers its configuration lists: the name of that class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,13 @@ class LayerConfig:
         """Whether it is a graph of layers."""
         return self.class_name in MODELS
 
+    @property
+    def model(self) -> "LayerConfig | None":
+        """The graph of layers that it is, or that it calls at every step."""
+        if self.is_model:
+            return self
+        return self.inside[0].model if self.class_name == "TimeDistributed" and self.inside else None
+
     def setting(self, name: str, default: Any = None) -> Any:
         """What the configuration says, or the default where it says nothing."""
         value = self.settings.get(name)
@@ -74,10 +83,10 @@ class LayerConfig:
 
     def leaves(self) -> Iterator["LayerConfig"]:
         """The layers of a model, and of the models in it; a layer that is no model is its own leaf."""
-        if not self.is_model:
+        if self.model is None:
             yield self
             return
-        for layer in self.inside:
+        for layer in self.model.inside:
             yield from layer.leaves()
 
 

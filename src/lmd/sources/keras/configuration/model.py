@@ -7,7 +7,7 @@ from typing import Any
 
 from lmd.sources.errors import UnreadableModelError
 from lmd.sources.keras.configuration.calls import calls_of, references_of
-from lmd.sources.keras.configuration.layer_config import MODELS, Call, LayerConfig, Reference
+from lmd.sources.keras.configuration.layer_config import MODELS, OWN_CLASS, Call, LayerConfig, Reference
 from lmd.sources.keras.configuration.old_words import in_words_of_keras_2
 
 __all__ = ["model_of"]
@@ -44,7 +44,7 @@ def model_of(configuration: Mapping[str, Any], version: int) -> LayerConfig:
     """
     try:
         model = _layer(configuration, _Around(version=version), name="")
-        model = replace(model, path="")
+        model = _apart(replace(model, path=""), "", set())
         if sum(1 for _ in model.leaves()) > _MOST_LAYERS:
             raise ValueError(f"it has more than {_MOST_LAYERS} layers")
     except (*_FAULTS, RecursionError) as fault:
@@ -53,6 +53,15 @@ def model_of(configuration: Mapping[str, Any], version: int) -> LayerConfig:
             f"class_name and config are needed. Save the model again with Keras."
         ) from fault
     return model
+
+
+def _apart(layer: LayerConfig, path: str, taken: set[str]) -> LayerConfig:
+    """The layers under paths of their own: one that is called ``a.b`` may stand beside a model ``a`` with a ``b``."""
+    while path in taken:
+        path += "_"
+    taken.add(path)
+    inside = (_apart(inner, f"{path}{inner.path.removeprefix(layer.path)}", taken) for inner in layer.inside)
+    return replace(layer, path=path, inside=tuple(inside))
 
 
 def _layer(entry: Mapping[str, Any], around: _Around, name: str | None = None) -> LayerConfig:
@@ -73,7 +82,7 @@ def _layer(entry: Mapping[str, Any], around: _Around, name: str | None = None) -
         calls=calls_of(entry.get("inbound_nodes")),
         trainable=around.trainable and settings.get("trainable") is not False,
     )
-    if layer.class_name in MODELS and isinstance(settings.get("layers"), list):
+    if isinstance(settings.get("layers"), list) and (layer.class_name in MODELS or "output_layers" in settings):
         return _model(layer, settings, around.within(layer))
     return replace(layer, inside=_wrapped(settings, around.within(layer)))
 
@@ -113,7 +122,11 @@ def _model(model: LayerConfig, settings: Mapping[str, Any], around: _Around) -> 
     shifted = _shifts(layers, outputs)
     layers = [replace(layer, calls=tuple(_moved(call, shifted) for call in layer.calls)) for layer in layers]
     outputs = tuple(_moved_reference(reference, shifted) for reference in outputs)
-    return replace(model, class_name="Functional", inside=tuple(layers), inputs=inputs, outputs=outputs)
+    if model.class_name not in MODELS:
+        settings = {**settings, OWN_CLASS: model.class_name.lstrip("?")}
+    return replace(
+        model, class_name="Functional", settings=settings, inside=tuple(layers), inputs=inputs, outputs=outputs
+    )
 
 
 def _chain(model: LayerConfig, layers: list[LayerConfig]) -> LayerConfig:

@@ -33,7 +33,17 @@ _TEXTS = ("model_config", "training_config", "keras_version", "backend", "name")
 _LISTS = ("layer_names", "weight_names")
 _FILTERS = frozenset({_h5.h5z.FILTER_DEFLATE, _h5.h5z.FILTER_SHUFFLE, _h5.h5z.FILTER_FLETCHER32, 32000})
 """Deflate, shuffle, checksums and LZF, which come with the library; others would be loaded from outside."""
-_WORDS = {"f": "float", "i": "int", "u": "uint"}
+_WORDS = {"f": "float", "i": "int", "u": "uint", "c": "complex"}
+_HELD = {
+    _h5.h5t.STRING: "text",
+    _h5.h5t.COMPOUND: "records of several fields",
+    _h5.h5t.ENUM: "words of a list",
+    _h5.h5t.VLEN: "lists of different lengths",
+    _h5.h5t.ARRAY: "small arrays",
+    _h5.h5t.OPAQUE: "bytes of no known type",
+    _h5.h5t.BITFIELD: "bits",
+    _h5.h5t.TIME: "times",
+}
 _SAVE_AGAIN = "Save the model again with Keras, or fetch the file again."
 
 
@@ -41,7 +51,7 @@ _SAVE_AGAIN = "Save the model again with Keras, or fetch the file again."
 class _Found:
     groups: list[dict[str, Any]] = field(default_factory=list)
     data_sets: list[dict[str, Any]] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
+    others: list[dict[str, Any]] = field(default_factory=list)
     objects: int = 0
     in_order: bool = True
 
@@ -51,8 +61,8 @@ def describe(place: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``groups`` with the attributes that Keras writes, ``data_sets`` with path, shape, type, byte offset (None if the
-        numbers do not lie in one piece as they are), ``others`` that hold no numbers, ``in_order`` if the order is that
-        in which they were written.
+        numbers do not lie in one piece as they are), ``others`` that hold no numbers, with what they hold, ``in_order``
+        if the order is that in which they were written.
 
     Raises:
         UnsafeModelError: links to elsewhere, numbers in other files, references.
@@ -87,7 +97,7 @@ def read(place: dict[str, Any], path: str, cuts: list[list[int]]) -> bytes:
             before = bounds[dim].start
             bounds[dim] = slice(before + start, before + start + length)
         array = numpy.asarray(data_set[tuple(bounds)])
-    if array.dtype.kind in "fiu":
+    if array.dtype.kind in _WORDS:
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return array.tobytes()
 
@@ -128,10 +138,22 @@ def _walk(group: Any, path: str, above: tuple[Any, ...], found: _Found, size: in
         if isinstance(child, _h5.h5g.GroupID):
             _walk(h5py.Group(child), below, (*above, address), found, size)
         elif isinstance(child, _h5.h5d.DatasetID):
-            described = _described(h5py.Dataset(child), below, size)
-            found.others.append(below) if described is None else found.data_sets.append(described)
+            data_set = h5py.Dataset(child)
+            described = _described(data_set, below, size)
+            if described is None:
+                found.others.append({"path": below, "shape": list(data_set.shape or ()), "holds": _held(data_set)})
+            else:
+                found.data_sets.append(described)
         else:
-            found.others.append(below)
+            found.others.append({"path": below, "shape": [], "holds": "the name of a type"})
+
+
+def _held(data_set: Any) -> str:
+    """In words, what a data set without numbers holds."""
+    if data_set.shape is None:
+        return "nothing"
+    stored = data_set.id.get_type()
+    return _HELD.get(stored.get_class(), f"numbers of {8 * stored.get_size()} bits")
 
 
 def _names(group: Any) -> tuple[list[str], bool]:
@@ -211,9 +233,9 @@ def _type(data_set: Any) -> tuple[str | None, bool]:
         return ("bool" if data_set.dtype == numpy.bool_ else None), True
     if kind == _h5.h5t.FLOAT and stored.get_fields()[4] == 7 and bits == 16:
         return "bfloat16", stored.get_order() != _h5.h5t.ORDER_LE
-    if kind not in (_h5.h5t.FLOAT, _h5.h5t.INTEGER) or data_set.dtype.kind not in _WORDS:
-        return None, False
-    if bits not in (8, 16, 32, 64) or data_set.dtype.itemsize * 8 != bits:
+    kinds = {_h5.h5t.FLOAT: "fiu", _h5.h5t.INTEGER: "fiu", _h5.h5t.COMPOUND: "c"}.get(kind, "")
+    sizes = (64, 128) if kinds == "c" else (8, 16, 32, 64)
+    if data_set.dtype.kind not in kinds or bits not in sizes or data_set.dtype.itemsize * 8 != bits:
         return None, False
     return f"{_WORDS[data_set.dtype.kind]}{bits}", data_set.dtype.newbyteorder("<") != data_set.dtype
 

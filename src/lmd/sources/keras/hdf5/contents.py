@@ -11,6 +11,7 @@ from lmd.sources.errors import UnreadableModelError
 from lmd.sources.isolation.limits import Limits
 from lmd.sources.isolation.reader_process import ReaderProcess
 from lmd.sources.keras.hdf5.window import Place
+from lmd.sources.reading import TensorRecord
 
 if TYPE_CHECKING:
     from lmd.sources.loaders import Loader
@@ -23,7 +24,7 @@ LIMITS = Limits(seconds=4.5, memory=2 << 30)
 _MOST_EXPANSION = 100
 _MOST_OF_SMALL = 64 << 20
 """Bytes that a file may unpack to, however small it is."""
-_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "bool": 1} | {
+_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16, "bool": 1} | {
     f"{sign}int{bits}": bits // 8 for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
 
@@ -67,7 +68,7 @@ class Contents:
     Attributes:
         groups: path to the attributes that Keras writes.
         data_sets: by path, in the order of the file.
-        others: paths of what holds no numbers.
+        others: what holds no numbers: path, shape and what it holds, in words.
         in_order: whether the order of the file is that in which it was written.
         inside: path of a group to the names of the groups in it.
         held: path of a group to the arrays directly in it.
@@ -75,10 +76,19 @@ class Contents:
 
     groups: Mapping[str, Mapping[str, Any]]
     data_sets: Mapping[str, DataSet]
-    others: tuple[str, ...]
+    others: tuple[tuple[str, tuple[int, ...], str], ...]
     in_order: bool
     inside: Mapping[str, list[str]]
     held: Mapping[str, list[DataSet]]
+
+    def without_numbers(self) -> list[TensorRecord]:
+        """Records of what holds no numbers."""
+        return [
+            TensorRecord(
+                path.replace("/", "."), shape, "none", "buffer", f"it holds {holds}, no array of numbers", path
+            )
+            for path, shape, holds in self.others
+        ]
 
     def below(self, group: str) -> list[DataSet]:
         """Every array below a group."""
@@ -129,7 +139,8 @@ def contents_of(place: Place, reader: ReaderProcess) -> Contents:
         inside.setdefault(above, []).append(name)
     for path, array in data_sets.items():
         held.setdefault(path.rpartition("/")[0], []).append(array)
-    return Contents(groups, data_sets, tuple(told["others"]), told["in_order"], inside, held)
+    others = tuple((_with_slashes(one["path"]), tuple(one["shape"]), one["holds"]) for one in told["others"])
+    return Contents(groups, data_sets, others, told["in_order"], inside, held)
 
 
 def _refuse_bomb(arrays: list[DataSet], place: Place) -> None:

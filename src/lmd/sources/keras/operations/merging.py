@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -96,6 +97,7 @@ def _plus(x: Tensor, bias: Tensor) -> Tensor:
 
 
 @operation("keras.pair")
-def _pair(x: Tensor, y: Tensor | None = None, *, how: str, constant: float = 0.0) -> Tensor:
-    """An operation of two values, or of one and a number."""
-    return PAIRWISE[how](x, torch.as_tensor(constant, dtype=x.dtype) if y is None else y)
+def _pair(x: Tensor, y: Tensor | None = None, *, how: str, constant: Any = 0.0, turned: bool = False) -> Tensor:
+    """An operation of two values, or of one and a number or array, which may come first."""
+    other = torch.as_tensor(constant, dtype=x.dtype, device=x.device) if y is None else y
+    return PAIRWISE[how](other, x) if turned else PAIRWISE[how](x, other)

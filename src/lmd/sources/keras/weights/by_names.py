@@ -26,7 +26,7 @@ def assign_by_names(model: LayerConfig, contents: Contents, root: str) -> Assign
     assigned = Assigned()
     for layer in model.inside:
         arrays = listed(contents, f"{root}/{layer.name}".lstrip("/"))
-        if layer.is_model:
+        if layer.model is not None:
             _divide(layer, arrays, assigned)
         else:
             assigned.give(layer, arrays)

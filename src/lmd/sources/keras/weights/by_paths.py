@@ -42,8 +42,10 @@ def _assign(
         place = places.get(layer.name)
         if place is None:
             continue
-        if layer.is_model:
-            _assign(layer, place, contents, assigned, children)
+        if layer.model is not None:
+            # a wrapper keeps what it wraps in a group of its own
+            inner = place if layer.is_model else f"{place}/layer"
+            _assign(layer.model, inner, contents, assigned, children)
         else:
             _give(layer, place, contents, assigned, children)
     for array in numbered(contents, group):

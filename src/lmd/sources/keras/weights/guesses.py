@@ -41,7 +41,7 @@ def guessed(name: str, arrays: Sequence[DataSet]) -> Guess:
         arrays: in the order in which Keras made them.
     """
     word = re.sub(r"_\d+$", "", name).lower()
-    for rule in (_both_directions, _heads, _recurrent, _normalised, _separable, _table, _kernel):
+    for rule in (_both_directions, _heads, _gates_apart, _recurrent, _normalised, _separable, _table, _kernel):
         if (guess := rule(word, arrays)) is not None:
             return guess
     return Guess("?", confidence="guess", reason="its arrays are those of no layer that is known")
@@ -71,6 +71,15 @@ def _recurrent(word: str, arrays: Sequence[DataSet]) -> Guess | None:
         return None
     settings["reset_after"] = bool(rest) and rest[0] == (2, columns)
     return Guess(name, settings, reason=evidence)
+
+
+def _gates_apart(word: str, arrays: Sequence[DataSet]) -> Guess | None:
+    """As Keras 1 stores them, ``lstm_1_W_i``: input, hidden and bias of one gate after the other."""
+    lasts = [array.name.rpartition("_")[2] for array in arrays]
+    name = {"iiicccfffooo": "LSTM", "zzzrrrhhh": "GRU"}.get("".join(lasts))
+    if name is None:
+        return None
+    return Guess(name, {"consume_less": "cpu"}, reason=f"{len(arrays) // 3} gates of three arrays, named by Keras 1")
 
 
 def _both_directions(word: str, arrays: Sequence[DataSet]) -> Guess | None:
@@ -153,6 +162,9 @@ def _kernel(word: str, arrays: Sequence[DataSet]) -> Guess | None:
         fits = length in (None, shapes[0][1])
         sure: Confidence = "shape" if name == "kernel" else "guess"
         return Guess("Dense", settings, sure, "a matrix (in, out), and its bias if it has one") if fits else None
+    if axes == 2 and length == shapes[0][0] and length not in shapes[0][-2:]:
+        reason = "a kernel (out, in, rows, columns), as Keras 1 has it where channels come first: the bias tells"
+        return Guess("Conv2D", {**settings, "dim_ordering": "th"}, reason=reason)
     if length not in (None, shapes[0][-1], shapes[0][-2]):
         return None
     turned = length == shapes[0][-2] != shapes[0][-1] or "transpose" in word

@@ -8,7 +8,7 @@ from lmd.sources.keras.configuration.layer_config import LayerConfig
 from lmd.sources.keras.hdf5.contents import Contents, DataSet
 from lmd.sources.keras.weights.assigned import Assigned, Extra
 from lmd.sources.keras.weights.optimiser import Remembered
-from lmd.sources.keras.weights.variables import variables_of
+from lmd.sources.keras.weights.variables import rounded_to, variables_of
 from lmd.sources.reading import Confidence, Reading, Role, TensorRecord
 
 __all__ = ["Recorded", "readings_of", "recorded", "trained_weights"]
@@ -19,6 +19,8 @@ _WHY = {
     "mean": "counted on data before the training",
     "variance": "counted on data before the training",
     "count": "how many data were counted",
+    "kernel_scale": "what the whole numbers of the kernel are divided by",
+    "embeddings_scale": "what the whole numbers of the table are divided by",
     "vector_u": "singular vector estimate of a spectral norm",
 }
 _SHIFT = "a shift of a normalisation: it is no linear map"
@@ -36,11 +38,11 @@ class Recorded:
     records: list[TensorRecord] = field(default_factory=list)
     arrays: dict[str, DataSet] = field(default_factory=dict)
 
-    def add(self, name: str, array: DataSet, role: Role = "parameter", reason: str = "") -> None:
+    def add(self, name: str, array: DataSet, role: Role = "parameter", reason: str = "", *, logical: int = 0) -> None:
         """Add one; a name that is taken gets a number."""
         free = name if name not in self.arrays else f"{name} {len(self.arrays)}"
         self.arrays[free] = array
-        self.records.append(TensorRecord(free, array.shape, array.dtype, role, reason, file_name=array.path))
+        self.records.append(TensorRecord(free, array.shape, array.dtype, role, reason, array.path, logical=logical))
 
 
 def trained_weights(model: LayerConfig, assigned: Assigned) -> list[tuple[str, DataSet]]:
@@ -65,14 +67,21 @@ def recorded(model: LayerConfig, assigned: Assigned, kept: Remembered, contents:
         for role, array in assigned.variables.get(leaf.path, {}).items():
             last = role.rpartition(".")[2]
             if trained.get(role, True):
-                found.add(f"{leaf.path}.{role}", array, reason=_SHIFT if last == "beta" else "")
+                known = prod(array.shape) if _has_a_scale(leaf, array) else 0
+                found.add(f"{leaf.path}.{role}", array, reason=_SHIFT if last == "beta" else "", logical=known)
             else:
                 found.add(f"{leaf.path}.{role}", array, "buffer", _WHY.get(last, "kept by the layer and not trained"))
         _add_extras(extras.pop(leaf.path, ()), found)
     for own in extras.values():
         _add_extras(own, found)
     _add_rest(kept, contents, assigned, found)
+    found.records += contents.without_numbers()
     return found
+
+
+def _has_a_scale(leaf: LayerConfig, array: DataSet) -> bool:
+    """Whether it is whole numbers of which the layer makes real ones."""
+    return array.dtype == "int8" and rounded_to(leaf) == "int8"
 
 
 def _add_extras(extras: Iterable[Extra], found: Recorded) -> None:
@@ -126,11 +135,16 @@ def readings_of(
         arrays = assigned.variables.get(leaf.path, {})
         sure, why = reasons.get(leaf.path, ("declared", ""))
         for path, kind, roles in _parts(leaf, arrays) if arrays else ():
-            names = {torch_role: f"{leaf.path}.{role}" for role, torch_role in roles.items() if role in arrays}
+            names = {
+                torch_role: f"{leaf.path}.{role}"
+                for role, torch_role in roles.items()
+                if role in arrays and (_is_real(arrays[role]) or _has_a_scale(leaf, arrays[role]))
+            }
             shape = next((arrays[role].shape for role in roles if role in arrays), ())
             found.append(Reading(path, kind, names, shape, sure, reason=why))
     for path, own in assigned.beside().items():
-        roles = {e.role: f"{path or 'weights'}.{e.role}" for e in own if len(e.data_set.shape) > 1 and not e.reason}
+        mapped = (e for e in own if _may_be_mapped(e.data_set) and not e.reason)
+        roles = {e.role: f"{path or 'weights'}.{e.role}" for e in mapped}
         if roles:
             found.append(Reading(path or "weights", "raw", roles, reason=assigned.misfits.get(path, "")))
     return tuple(found)
@@ -142,6 +156,9 @@ def _parts(leaf: LayerConfig, arrays: Mapping[str, DataSet]) -> Iterator[tuple[s
     if layer.class_name in ("SeparableConv1D", "SeparableConv2D"):
         yield f"{leaf.path}.depthwise", "grouped_kernel_matrix", {"depthwise_kernel": "weight"}
         yield f"{leaf.path}.pointwise", "kernel_matrix", {"pointwise_kernel": "weight", "bias": "bias"}
+    elif layer.class_name.startswith("ConvLSTM"):
+        yield f"{leaf.path}.input", "kernel_matrix", {"kernel": "weight", "bias": "bias"}
+        yield f"{leaf.path}.hidden", "kernel_matrix", {"recurrent_kernel": "weight"}
     elif "query.kernel" in arrays:
         for part, kind in _HEADS.items():
             yield f"{leaf.path}.{part}", kind, {f"{part}.kernel": "weight", f"{part}.bias": "bias"}
@@ -152,8 +169,17 @@ def _parts(leaf: LayerConfig, arrays: Mapping[str, DataSet]) -> Iterator[tuple[s
         yield (
             leaf.path,
             "raw",
-            {role: role for role, array in arrays.items() if prod(array.shape) > max(array.shape, default=1)},
+            {role: role for role, array in arrays.items() if _may_be_mapped(array)},
         )
+
+
+def _is_real(array: DataSet) -> bool:
+    return array.dtype.startswith(("float", "bfloat", "complex"))
+
+
+def _may_be_mapped(array: DataSet) -> bool:
+    """Whether an array of no known layer may become a matrix: whole and complex numbers do not."""
+    return _is_real(array) and not array.dtype.startswith("complex") and prod(array.shape) > max(array.shape, default=1)
 
 
 def _spread(roles: _Roles, arrays: Mapping[str, DataSet]) -> _Roles:

@@ -1,11 +1,11 @@
 """The variables of each layer class, in the order in which Keras makes them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from lmd.sources.keras.configuration.layer_config import LayerConfig
 
-__all__ = ["Variable", "variables_of"]
+__all__ = ["Variable", "gates_apart", "rounded_to", "variables_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,20 @@ def variables_of(layer: LayerConfig) -> tuple[Variable, ...] | None:
     return None if found is None else tuple(found)
 
 
+def rounded_to(layer: LayerConfig) -> str:
+    """The type to which Keras 3 has rounded the weights of a layer, ``int8``; '' if it has not."""
+    told = layer.settings.get("dtype")
+    config = told.get("config") if isinstance(told, Mapping) else None
+    if isinstance(config, Mapping):
+        return str(config.get("mode") or "")
+    return told.partition("_from_")[0] if isinstance(told, str) and "_from_" in told else ""
+
+
+def _rounded(layer: LayerConfig, role: str = "kernel") -> Iterator[Variable]:
+    for name in _OF_ROUNDED.get(rounded_to(layer), ()):
+        yield Variable(f"{role}_{name}" if name == "scale" else name, trained=False)
+
+
 def _with_bias(*roles: str) -> Callable[[LayerConfig], Iterator[Variable]]:
     def make(layer: LayerConfig) -> Iterator[Variable]:
         yield from map(Variable, roles)
@@ -48,13 +62,31 @@ def _with_bias(*roles: str) -> Callable[[LayerConfig], Iterator[Variable]]:
     return make
 
 
+def _dense(layer: LayerConfig) -> Iterator[Variable]:
+    yield from (*_with_bias("kernel")(layer), *_rounded(layer))
+
+
 def _einsum(layer: LayerConfig) -> Iterator[Variable]:
     yield Variable("kernel")
     if layer.settings.get("bias_axes"):
         yield Variable("bias")
+    yield from _rounded(layer)
+
+
+def _embedding(layer: LayerConfig) -> Iterator[Variable]:
+    yield from (Variable("embeddings"), *_rounded(layer, "embeddings"))
+
+
+def gates_apart(layer: LayerConfig) -> str:
+    """Of LSTM and GRU of Keras 1, whose gates have arrays of their own: the gates, in the order of those; '' else."""
+    told = layer.setting("consume_less", "cpu" if layer.version == 1 else "gpu")
+    return _GATES.get(layer.class_name, "") if told != "gpu" else ""
 
 
 def _recurrent(layer: LayerConfig) -> Iterator[Variable]:
+    if gates := gates_apart(layer):
+        yield from (Variable(f"{gate}.{role}") for gate in gates for role in ("kernel", "recurrent_kernel", "bias"))
+        return
     for variable in _cell(layer):
         yield replace(variable, place=("cell",))
 
@@ -88,6 +120,16 @@ def _rnn(layer: LayerConfig) -> list[Variable] | None:
     return found
 
 
+_OF_ROUNDED = {
+    "int8": ("scale",),
+    "int4": ("scale",),
+    "float8": (
+        *("inputs_scale", "inputs_amax_history", "scale", "kernel_amax_history"),
+        *("outputs_grad_scale", "outputs_grad_amax_history"),
+    ),
+}
+"""What Keras 3 keeps beside a rounded weight, in the order of the file."""
+_GATES = {"LSTM": "icfo", "GRU": "zrh"}
 CELLS = {"LSTMCell": "lstm_cell", "GRUCell": "gru_cell", "SimpleRNNCell": "simple_rnn_cell"}
 
 
@@ -210,7 +252,8 @@ _WITHOUT = (
 
 _CLASSES: dict[str, Callable[[LayerConfig], Iterator[Variable] | list[Variable] | None]] = {
     **dict.fromkeys(_WITHOUT, _of()),
-    **dict.fromkeys(("Dense", "Conv1D", "Conv2D", "Conv3D"), _with_bias("kernel")),
+    "Dense": _dense,
+    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), _with_bias("kernel")),
     **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), _with_bias("kernel")),
     **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), _with_bias("depthwise_kernel")),
     **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), _with_bias("depthwise_kernel", "pointwise_kernel")),
@@ -222,7 +265,7 @@ _CLASSES: dict[str, Callable[[LayerConfig], Iterator[Variable] | list[Variable] 
     "Bidirectional": _bidirectional,
     "TimeDistributed": _wrapping,
     "SpectralNormalization": _spectral,
-    "Embedding": _of("embeddings"),
+    "Embedding": _embedding,
     "BatchNormalization": _normalised(statistics=True),
     "LayerNormalization": _normalised(statistics=False),
     "GroupNormalization": _normalised(statistics=False),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy
 
@@ -37,11 +38,16 @@ def _apart(node: Node, constants: _Constants) -> Iterator[Node]:
     yield from (apart(node, constants) if apart else None) or (node,)
 
 
-def _kept(name: str, number: float, constants: _Constants) -> str:
+def _kept(name: str, number: float, constants: _Constants, dtype: Any = numpy.float32) -> str:
     while name in constants:
         name += "_"
-    constants[name] = of_numbers(name, numpy.array(number, numpy.float32))
+    constants[name] = of_numbers(name, numpy.array(number, dtype))
     return name
+
+
+def _standard(node: Node, constants: _Constants) -> list[Node]:
+    """The same operation, from before the standard had it for these types."""
+    return [replace(node, domain="")]
 
 
 def _convolution(node: Node, constants: _Constants) -> list[Node] | None:
@@ -108,11 +114,70 @@ def _shifted_gelu(node: Node, constants: _Constants) -> list[Node] | None:
     ]
 
 
+def _attention(node: Node, constants: _Constants) -> list[Node] | None:
+    """One projection to queries, keys and values, and the attention of those; both past states in one tensor."""
+    x, weight, settings, made = node.inputs[0], node.inputs[1], dict(node.attributes), node.outputs[0]
+    if settings.get("do_rotary") or node.takes(6) or any(node.outputs[2:]):
+        return None
+    sizes, joined = settings.pop("qkv_hidden_sizes", None), f"{made}/projected"
+    nodes = [Node(f"{node.called}/MatMul", "MatMul", "", (x, weight), (joined,))]
+    if node.takes(2):
+        nodes.append(Node(f"{node.called}/Add", "Add", "", (joined, node.takes(2)), (f"{made}/shifted",)))
+        joined = f"{made}/shifted"
+    parts, cut = tuple(f"{made}/{part}" for part in ("query", "key", "value")), {"split": sizes} if sizes else {}
+    nodes.append(Node(f"{node.called}/Split", "Split", "", (joined,), parts, {"axis": -1, **cut}))
+    given, told = (*parts, "", node.takes(3), node.takes(5)), (made,)
+    if node.takes(4):
+        past = (f"{made}/past_key", f"{made}/past_value")
+        for place, part in enumerate(past):
+            at = _kept(f"{part}/place", place, constants, numpy.int64)
+            nodes.append(Node(part, "Gather", "", (node.takes(4), at), (part,), {"axis": 0}))
+        given = (*given, *past)
+    if any(node.outputs[1:2]):
+        told = (made, f"{made}/present_key", f"{made}/present_value")
+    nodes.append(Node(node.name, "MultiHeadAttention", _DOMAIN, given, told, settings))
+    for part in told[1:]:
+        nodes.append(Node(part, "Unsqueeze", "", (part,), (f"{part}/alone",), {"axes": [0]}))
+    if told[1:]:
+        both = tuple(f"{part}/alone" for part in told[1:])
+        nodes.append(Node(f"{made}/present", "Concat", "", both, node.outputs[1:2], {"axis": 0}))
+    return nodes
+
+
+def _of_codes(node: Node, constants: _Constants) -> list[Node] | None:
+    """An operation from codes to codes as that on the real numbers they stand for, between two that translate."""
+    op, count = _ON_CODES[node.op]
+    settings = {key: value for key, value in node.attributes.items() if key not in ("opset", "channels_last")}
+    old = node.attributes.get("opset", _NEW_SOFTMAX) < _NEW_SOFTMAX
+    if old or node.attributes.get("channels_last") or (count and len(node.inputs) < 3 * count + 1):
+        return None
+    given = (*node.inputs, "", "")[: 3 * count + 2] if count else (*node.inputs[2:], *node.inputs[:2])
+    nodes, real, made = list[Node](), list[str](), f"{node.outputs[0]}/real"
+    for place in range(0, len(given) - 2, 3):
+        real.append(f"{made}/{place}")
+        nodes.append(Node(real[-1], "DequantizeLinear", "", tuple(given[place : place + 3]), (real[-1],)))
+    nodes.append(Node(node.name, op, "", tuple(real), (made,), settings))
+    return [*nodes, Node(f"{node.called}/codes", "QuantizeLinear", "", (made, *given[-2:]), node.outputs)]
+
+
+_NEW_SOFTMAX = 13
+_ON_CODES = {
+    **{
+        f"QLinear{op}": (op, 1)
+        for op in ("Sigmoid", "LeakyRelu", "Softmax", "GlobalAveragePool", "AveragePool", "ReduceMean")
+    },
+    **{f"QLinear{op}": (op, 2) for op in ("Add", "Mul")},
+    "QLinearConcat": ("Concat", 0),
+}
+"""Operations on codes to those on real numbers, and how many they take; 0 for any number behind those of the output."""
 _FUSED: dict[str, Callable[[Node, _Constants], list[Node] | None]] = {
     "FusedConv": _convolution,
     "FusedMatMul": _product,
     "SkipLayerNormalization": _norm_of_sum,
     "SkipSimplifiedLayerNormalization": _norm_of_sum,
+    **dict.fromkeys(("DequantizeLinear", "QuantizeLinear"), _standard),
+    **dict.fromkeys(_ON_CODES, _of_codes),
+    "Attention": _attention,
     "BiasGelu": _shifted_gelu,
     "FastGelu": _shifted_gelu,
 }

@@ -10,7 +10,7 @@ from lmd.sources.errors import UnreadableModelError, UnsafeModelError
 from lmd.sources.onnx.file.model import Constant, Place
 from lmd.sources.onnx.file.wire import Message, Wire
 
-__all__ = ["DTYPES", "TensorReader", "of_numbers"]
+__all__ = ["CODES_OF_BITS", "DTYPES", "TensorReader", "of_numbers"]
 
 DTYPES = {
     1: "float32",
@@ -52,6 +52,8 @@ _BYTES = {
 }
 _PACKED = {"uint4": 4, "int4": 4, "float4_e2m1": 4, "uint2": 2, "int2": 2}
 """Bits of the types that several share a byte of."""
+CODES_OF_BITS = {dtype: bits for dtype, bits in _PACKED.items() if "int" in dtype}
+"""Those of them that are whole numbers."""
 
 # numbers of the fields of a tensor
 _DIMS, _TYPE, _FLOATS, _INT32S, _STRINGS, _INT64S, _NAME, _RAW, _DOUBLES, _UINT64S = 1, 2, 4, 5, 6, 7, 8, 9, 10, 11
@@ -102,6 +104,9 @@ class TensorReader:
         dtype = DTYPES.get(number, f"type {number}")
         if any(n < 0 for n in shape):
             raise self.wire.broken(f"tensor {name!r} declares the shape {shape}")
+        if dtype in CODES_OF_BITS:
+            length = -(-prod(self._bounded(shape, message, dtype)) * _PACKED[dtype] // 8)
+            return Constant(name, dtype, shape, self._place(message, name, "uint8", length))
         if dtype not in _BYTES:
             if dtype in _PACKED:
                 self._check_external(message, name)

@@ -38,7 +38,7 @@ def instance_norm(node: Node, view: View) -> Found | None:
 
 def _is_of_groups(node: Node, view: View, weight: Expression, bias: Expression) -> bool:
     """Whether it is the middle of a normalisation of groups, which torch's exporter spells out: no gain of its own."""
-    maker = next((other for other in view.nodes if node.inputs[0] in other.outputs), None)
+    maker = view.makers.get(node.inputs[0])
     gain, shift = numbers(weight), numbers(bias)
     reshaped = maker is not None and maker.op == "Reshape" and view.follower(node, "Reshape") is not None
     return reshaped and gain is not None and shift is not None and bool((gain == 1).all() and not shift.any())
@@ -90,7 +90,7 @@ def channel_scale(node: Node, view: View) -> Found | None:
         return None
     taken = node.inputs[places[0]]
     weight = view.other(node, taken)
-    if weight is None or not _is_gain(weight):
+    if weight is None or not _is_gain(weight) or _is_of_codes(taken, view):
         return None
     gain = flat(weight)
     if node.op == "Div":
@@ -103,6 +103,14 @@ def channel_scale(node: Node, view: View) -> Found | None:
         roles, outputs, absorbed = {**roles, "bias": flat(bias)}, added.outputs, (added,)
     settings = {"shape": weight.shape, "shift": bias.shape if absorbed and bias is not None else ()}
     return Found("scale", roles, settings, (taken,), outputs, absorbed=absorbed)
+
+
+def _is_of_codes(value: str, view: View) -> bool:
+    """Whether a value is the scale of codes, or a product of codes, so that what multiplies it is a scale too."""
+    maker = view.makers.get(value)
+    if maker is not None and maker.op == "Cast":
+        maker = view.makers.get(maker.inputs[0])
+    return maker is not None and maker.op in ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
 
 
 def _is_gain(weight: Expression) -> bool:

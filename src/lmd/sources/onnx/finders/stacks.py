@@ -1,6 +1,7 @@
 """Products with several constant matrices at once: a matrix for each head, group or expert, each read as its own."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from lmd.sources.onnx.file.model import Node
@@ -10,6 +11,7 @@ from lmd.sources.onnx.plan.view import Found, View
 
 __all__ = ["einsum", "matmul"]
 
+_PAIR = 2
 _MOST = 4096
 """Matrices of a stack: each is a row."""
 
@@ -46,7 +48,18 @@ def einsum(node: Node, view: View) -> Found | None:
     outputs = [own.index(a) for a in made if a in own and a not in other]
     # a letter of the weight alone that is summed is no part of a map
     sound = inputs and outputs and len(stacked) + len(inputs) + len(outputs) == len(own)
-    return _found(weight, stacked, outputs, inputs) if sound else None
+    found = _found(weight, stacked, outputs, inputs) if sound else None
+    return _with_heads(found, node, view, tuple(weight.shape[axis] for axis in outputs)) if found else None
+
+
+def _with_heads(found: Found, node: Node, view: View, made: tuple[int, ...]) -> Found:
+    """With the number of heads where outputs lie along two axes, and the bias that is added behind."""
+    added, heads = view.follower(node, "Add"), {"heads": made[0]} if len(made) == _PAIR else {}
+    bias = view.other(added, node.outputs[0]) if added is not None else None
+    if found.kind != "dense":
+        return found
+    shift = {"bias": dense.flat(bias)} if bias is not None and bias.shape == made else {}
+    return replace(found, roles={**found.roles, **shift}, settings={**found.settings, **heads})
 
 
 def _found(weight: Expression, stacked: list[int], outputs: list[int], inputs: list[int]) -> Found | None:

@@ -13,7 +13,8 @@ from lmd.sources.onnx.plan.view import Found, View
 __all__ = ["Joined", "joined"]
 
 _GENERIC = re.compile(
-    r"(MatMul|Gemm|Einsum|Linear|Add|linear|addmm|mm|matmul|val|node|in_proj)(_[A-Za-z]*_?\d+|_?\d*)", re.ASCII
+    r"(Attention|MatMul|Gemm|Einsum|Linear|Add|linear|addmm|mm|matmul|val|node|in_proj)(_[A-Za-z]*_?\d+|_?\d*)",
+    re.ASCII,
 )
 
 
@@ -44,18 +45,19 @@ class Joined:
         self.steps[:] = [replace(step, module=renamed.get(step.module, step.module)) for step in self.steps]
 
 
-def joined(layers: Mapping[str, Found], steps: list[Step], view: View) -> Joined:
+def joined(layers: Mapping[str, Found], steps: list[Step], view: View, held: Mapping[str, str]) -> Joined:
     """Put the projections of each attention under one module, and count its heads."""
     found = Joined(dict(layers), list(steps), {})
     kinds = {path: layer.kind for path, layer in layers.items()}
     renamed: dict[str, str] = {}
-    for one in patterns(steps, kinds, view.constants):
+    for one in patterns(steps, kinds, view.constants, held):
         now = replace(one, **{role: renamed.get(getattr(one, role), getattr(one, role)) for role in _ROLES})
         renamed.update(_join(now, found, view))
     return found
 
 
-_ROLES = ("query", "key", "value", "output")
+_PARTS = ("query", "key", "value")
+_ROLES = (*_PARTS, "output")
 
 
 def _join(one: Pattern, found: Joined, view: View) -> dict[str, str]:
@@ -67,12 +69,13 @@ def _join(one: Pattern, found: Joined, view: View) -> dict[str, str]:
         return {}
     shared = [one.query, one.key, one.value].count(one.query)
     width = found.layers[one.query].roles["weight"].shape[0] // shared
-    heads = one.cut.heads(width) if one.cut else 0
-    whole = fused_attention(one.query, found.layers, heads) if shared == 3 else None
+    told = found.layers[one.query].settings.get("heads", 0)
+    heads = one.cut.heads(width) if one.cut else int(str(told))
+    whole = fused_attention(one.query, found.layers, heads) if shared == len(_PARTS) else None
     if whole is not None:
         _replace(one.query, whole, found)
         return {}
-    path = _around(one)
+    path = _around(one) or (_home(one) if shared == len(_PARTS) else "")
     renamed = _renamed(path, one, found.layers)
     found.rename(renamed)
     if heads:
@@ -112,6 +115,12 @@ def _around(one: Pattern) -> str:
         inside = all(len(path) > len(scope.split(".")) for path in paths)
         return parents.pop() if len(parents) == 1 and inside else scope
     return parents.pop() if len(parents) == 1 else _shared(paths)
+
+
+def _home(one: Pattern) -> str:
+    """The module of one projection of all three that no module is around: that of the layer behind it, or a new one."""
+    parent, _, last = one.output.rpartition(".")
+    return parent if last in ("out_proj", "o_proj", "c_proj", "proj") else one.query
 
 
 def _shared(paths: list[list[str]]) -> str:

@@ -12,12 +12,19 @@ __all__ = ["Pattern", "patterns"]
 
 _MOST = 60
 """Steps on the way from a product to a layer."""
+_CODES = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 _MOVES = frozenset(
     (
         *("Reshape", "Transpose", "Unsqueeze", "Squeeze", "Gather", "Split", "Slice", "Mul", "Div", "Cast", "Identity"),
         *("Concat", "Neg", "Add", "Sub", "Expand", "RotaryEmbedding", "Tile", "Flatten", "Dropout"),
+        *_CODES,
     )
 )
+_PRODUCTS = ("onnx.MatMul", "onnx.com.microsoft.FusedMatMul", "onnx.QLinearMatMul", "onnx.Einsum")
+_WHOLE = frozenset(
+    ("onnx.Attention", "onnx.com.microsoft.MultiHeadAttention", "onnx.com.microsoft.GroupQueryAttention")
+)
+"""Operations that are a whole attention of queries, keys and values."""
 _TURNS = frozenset(("Neg", "Sub", "RotaryEmbedding"))
 """What rotary positions are made with, and nothing else on the way of a query."""
 _NORMS = frozenset(("rms_norm", "layer_norm", "scale"))
@@ -25,6 +32,7 @@ _OF_SCORES = frozenset(
     (
         *("Add", "Sub", "Mul", "Div", "Where", "Cast", "Clip", "Tanh", "Reshape", "Identity", "Max", "Min", "Dropout"),
         *("Transpose", "Unsqueeze", "Squeeze", "IsNaN"),
+        *_CODES,
     )
 )
 
@@ -56,12 +64,21 @@ class Pattern:
 class _Search:
     kinds: Mapping[str, str]
     constants: Mapping[str, Expression]
+    held: Mapping[str, str]
     makers: dict[str, Step]
     takers: dict[str, list[Step]]
 
+    def path(self, step: Step | None) -> str:
+        """The layer that a step is, or that holds its weights; '' for others."""
+        return "" if step is None else step.module or self.held.get(next(iter(step.outputs), ""), "")
+
     def stop(self, step: Step) -> bool:
         """Whether it is a layer that mixes the last axis, or any product."""
-        return self.kinds.get(step.module, "") in ("dense", "conv") or step.operation in ("onnx.MatMul", "onnx.Gemm")
+        return self.kinds.get(self.path(step), "") in ("dense", "conv") or step.operation in (*_PRODUCTS, "onnx.Gemm")
+
+    def is_product(self, step: Step) -> bool:
+        """Whether both of its factors are computed."""
+        return step.operation in _PRODUCTS and not self.path(step)
 
     def back(self, value: str, moves: frozenset[str], wanted: Callable[[Step], bool]) -> tuple[Step | None, list[Step]]:
         """The nearest step before a value that is wanted, with the steps on the way there."""
@@ -99,7 +116,7 @@ class _Search:
     def projection(self, value: str) -> tuple[str, list[Step]]:
         """Path of the layer that a value comes from, and what it went through."""
         step, way = self.back(value, _MOVES, self.stop)
-        return (step.module if step else ""), way
+        return self.path(step), way
 
     def pattern(self, query: str, key: str, value: str, made: str, name: str) -> Pattern:
         """The attention of these values."""
@@ -109,7 +126,7 @@ class _Search:
         cuts = [cut for step in way if step.operation == "onnx.Reshape" and (cut := cut_of(step, shapes))]
         turn, _ = self.back(query, _MOVES, lambda step: step.operation.removeprefix("onnx.") in _TURNS)
         # the Reshape nearest to the product is the one that has the heads
-        return Pattern(q, k, v, out.module if out else "", cuts[0] if cuts else None, name, turn is not None)
+        return Pattern(q, k, v, self.path(out), cuts[0] if cuts else None, name, turn is not None)
 
 
 _OF_MANY = frozenset(f"onnx.{name}" for name in ("Add", "Sub", "Mul", "Div", "Concat", "Where", "Max", "Min"))
@@ -117,33 +134,49 @@ _OF_MANY = frozenset(f"onnx.{name}" for name in ("Add", "Sub", "Mul", "Div", "Co
 
 def _products(search: _Search, softmax: Step) -> Pattern | None:
     first, _ = search.back(softmax.inputs[0], _OF_SCORES, search.stop)
-    if first is None or first.operation != "onnx.MatMul":
+    if first is None or not search.is_product(first):
         return None
-    second, taken = search.ahead(softmax.outputs[0], _OF_SCORES, lambda step: step.operation == "onnx.MatMul")
-    if second is None or second.inputs[0] != taken:
+    second, taken = search.ahead(softmax.outputs[0], _OF_SCORES, search.is_product)
+    if second is None or taken not in _factors(second):
         return None
-    return search.pattern(first.inputs[0], first.inputs[1], second.inputs[1], second.outputs[0], softmax.name)
+    query, key = _factors(first)
+    weights, value = _factors(second)
+    if weights != taken and second.operation == "onnx.Einsum":
+        weights, value = value, weights
+    return search.pattern(query, key, value, second.outputs[0], softmax.name) if weights == taken else None
 
 
-def patterns(steps: list[Step], kinds: Mapping[str, str], constants: Mapping[str, Expression]) -> Iterator[Pattern]:
+def _factors(product: Step) -> tuple[str, str]:
+    """What a product takes: first that whose rows it makes, then that of its columns."""
+    if product.operation == "onnx.QLinearMatMul":
+        return product.inputs[0], product.inputs[3]
+    first, second = product.inputs[:2]
+    factors, _, made = str(product.attributes.get("equation", "")).replace(" ", "").partition("->")
+    return (second, first) if made and made[-1] in factors.partition(",")[0] else (first, second)
+
+
+def patterns(
+    steps: list[Step], kinds: Mapping[str, str], constants: Mapping[str, Expression], held: Mapping[str, str]
+) -> Iterator[Pattern]:
     """Every attention of a graph.
 
     Args:
         steps: in order.
         kinds: path of each layer to the kind of its module.
         constants: value to what it is made of.
+        held: value that an operation makes to the path of the layer that holds its weights.
     """
     takers: dict[str, list[Step]] = defaultdict(list)
     for step in steps:
         for value in step.inputs:
             takers[value].append(step)
-    search = _Search(kinds, constants, {value: step for step in steps for value in step.outputs if value}, takers)
+    search = _Search(kinds, constants, held, {value: step for step in steps for value in step.outputs if value}, takers)
     for step in steps:
         if step.operation in ("onnx.Softmax", "onnx.Softmax@old") and step.outputs:
             found = _products(search, step)
-        elif step.operation in ("onnx.Attention",) and len(step.inputs) > 2:
+        elif step.operation in _WHOLE and len(step.inputs) > 2:
             found = search.pattern(*step.inputs[:3], step.outputs[0], step.name)
-            heads = step.attributes.get("q_num_heads", 0)
+            heads = step.attributes.get("q_num_heads", step.attributes.get("num_heads", 0))
             cut = Cut(count=heads) if heads else found.cut
             found = replace(found, cut=cut)
         else:

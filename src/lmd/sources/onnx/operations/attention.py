@@ -66,6 +66,44 @@ def _mask(logits: Tensor, mask: Tensor | None, causal: int, past: int) -> Tensor
     return total
 
 
+@operation("onnx.com.microsoft.MultiHeadAttention")
+def multi_head_attention(
+    query: Tensor,
+    key: Tensor | None = None,
+    value: Tensor | None = None,
+    bias: Tensor | None = None,
+    mask: Tensor | None = None,
+    added: Tensor | None = None,
+    *past: Tensor | None,
+    num_heads: int,
+    unidirectional: int = 0,
+    scale: float = 0.0,
+    mask_filter_value: float = -10000.0,
+) -> tuple[Tensor, ...]:
+    """Onnxruntime's, with biases before and masks of whole numbers.
+
+    Raises:
+        ValueError: queries, keys and values came in one tensor, or the past of another kind.
+    """
+    if key is None or value is None or query.ndim != 3 or len(past) > 2:
+        raise ValueError("a MultiHeadAttention of packed queries, keys and values, or with cached states, is not run.")
+    if bias is not None:
+        shifts = bias.split([part.shape[-1] if part.ndim == 3 else 0 for part in (query, key, value)])
+        query, key, value = (x + b if len(b) else x for x, b in zip((query, key, value), shifts, strict=True))
+    if mask is not None:
+        hidden = torch.where(_shown(mask, key.shape[-2]), 0.0, mask_filter_value).to(query.dtype)
+        added = hidden if added is None else added + hidden
+    settings = {"is_causal": unidirectional, "q_num_heads": num_heads, "kv_num_heads": num_heads, "scale": scale}
+    return attention(query, key, value, added, *past, **settings)[:3]
+
+
+def _shown(mask: Tensor, steps: int) -> Tensor:
+    """Which keys a mask shows, with an axis for heads and one for queries: by length, by key, or by query and key."""
+    if mask.ndim == 1:
+        mask = torch.arange(steps) < mask[:, None]
+    return (mask > 0)[:, None, None] if mask.ndim == 2 else (mask > 0)[:, None]
+
+
 @operation("onnx.RotaryEmbedding")
 def rotary_embedding(
     x: Tensor,

@@ -9,7 +9,7 @@ from lmd.sources.graph.operations import operation
 from lmd.sources.onnx.operations.elementwise import dtype_of
 from lmd.sources.onnx.operations.windows import convolved
 
-__all__: list[str] = []
+__all__ = ["unpacked"]
 
 
 def _along(part: Tensor, x: Tensor, axis: int, block: int = 0) -> Tensor:
@@ -38,6 +38,26 @@ def dequantize_linear(
         codes = codes - _along(zero.to(codes.dtype), x, axis, block_size)
     made = codes.to(scale.dtype) * _along(scale, x, axis, block_size)
     return made.to(dtype_of(output_dtype)) if output_dtype else made
+
+
+@operation("onnx.FromBits")
+def from_bits(
+    codes: Tensor, scale: Tensor, zero: Tensor | None = None, *, shape: tuple[int, int], bits: int, block: int
+) -> Tensor:
+    """The real numbers of codes that share bytes, the lowest bits first, with a scale for each block of a row."""
+    rows, columns = shape
+    scale = scale.reshape(rows, -1)
+    middle = torch.full_like(scale, 1 << (bits - 1))
+    if zero is not None:
+        packed = not zero.is_floating_point()
+        middle = unpacked(zero.reshape(rows, -1), bits)[:, : scale.shape[1]] if packed else zero.reshape(rows, -1)
+    middle, steps = (part.to(scale.dtype).repeat_interleave(block, 1)[:, :columns] for part in (middle, scale))
+    return (unpacked(codes.reshape(rows, -1), bits)[:, :columns].to(scale.dtype) - middle) * steps
+
+
+def unpacked(codes: Tensor, bits: int) -> Tensor:
+    """Codes that share the bytes of the last axis, the lowest bits first."""
+    return (codes[..., None].to(torch.int16) >> torch.arange(0, 8, bits)).flatten(-2) & ((1 << bits) - 1)
 
 
 def _quantized(x: Tensor, scale: Tensor, zero: Tensor | None, axis: int, dtype: torch.dtype) -> Tensor:
@@ -75,7 +95,7 @@ def quantize_linear(
 def dynamic_quantize_linear(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Codes of 8 bits whose scale and zero point the input itself tells."""
     low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
-    scale = (high - low) / 255
+    scale = torch.where(high > low, (high - low) / 255, torch.ones_like(high))
     zero = torch.round((-low / scale).clamp(0, 255)).to(torch.uint8)
     return _quantized(x, scale, zero, 0, torch.uint8), scale, zero
 

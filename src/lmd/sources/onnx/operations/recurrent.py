@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lmd.sources.graph.operations import operation
+from lmd.sources.onnx.operations.quantised import dequantize_linear, dynamic_quantize_linear
 
 __all__: list[str] = []
 
@@ -46,6 +47,10 @@ class _Side:
         self.bias = bias if bias is not None else W.new_zeros(2 * len(W))
         self.acts, self.settings = acts, settings
 
+    def seen(self, x: Tensor) -> Tensor:
+        """What the matrices are multiplied with: where they are codes, the nearest number that codes of 8 bits tell."""
+        return dequantize_linear(*dynamic_quantize_linear(x)) if self.settings.get("in_codes") else x
+
     def _clip(self, x: Tensor) -> Tensor:
         bound = self.settings.get("clip")
         return x if bound is None else x.clamp(-bound, bound)
@@ -56,7 +61,7 @@ class _Side:
             return self.acts[0](self._clip(x @ self.W.T + into + h @ self.R.T + over)), c
         if len(self.W) == 3 * self.hidden:
             return self._gru(x @ self.W.T + into, h, over), c
-        return self._lstm(x @ self.W.T + into + h @ self.R.T + over, c)
+        return self._lstm(x @ self.W.T + into + self.seen(h) @ self.R.T + over, c)
 
     def _gru(self, into: Tensor, h: Tensor, over: Tensor) -> Tensor:
         (xz, xr, xh), (Rz, Rr, Rh), (bz, br, bh) = into.chunk(3, -1), self.R.chunk(3), over.chunk(3)
@@ -79,7 +84,7 @@ def _run(side: _Side, x: Tensor, state: tuple[Tensor, Tensor], lengths: Tensor |
     """Every step; beyond the end of its sequence an example gives 0 and keeps its state."""
     h, c = state
     made = []
-    for number, row in enumerate(x):
+    for number, row in enumerate(side.seen(x)):
         new_h, new_c = side.step(row, h, c)
         if lengths is None:
             h, c = new_h, new_c
@@ -140,6 +145,26 @@ def _activations(names: Sequence[str], count: int, settings: dict[str, Any]) -> 
 def lstm(*given: Tensor | None, **settings: Any) -> tuple[Tensor, ...]:
     """Gates in the order input, output, forget, cell; peepholes where the file has them."""
     return _recurrent(("Sigmoid", "Tanh", "Tanh"), given, settings)
+
+
+@operation("onnx.com.microsoft.DynamicQuantizeLSTM")
+def dynamic_quantize_lstm(*given: Tensor | None, **settings: Any) -> tuple[Tensor, ...]:
+    """Of matrices that are codes, stored turned; inputs and states are rounded to codes as it runs."""
+    x, *_ = given
+    W, R = (_of_codes(given, place, scale_at) for place, scale_at in ((1, 8), (2, 10)))
+    return lstm(x, W, R, *given[3:8], **settings, in_codes=True)
+
+
+def _of_codes(given: tuple[Tensor | None, ...], place: int, scale_at: int) -> Tensor:
+    codes, scale, zero = given[place], given[scale_at], given[scale_at + 1]
+    assert codes is not None
+    assert scale is not None
+    real = (
+        codes.to(scale.dtype)
+        if zero is None
+        else codes.to(scale.dtype) - zero.to(scale.dtype).reshape(len(codes), 1, -1)
+    )
+    return (real * scale.reshape(len(codes), 1, -1)).mT
 
 
 @operation("onnx.GRU")

@@ -106,11 +106,13 @@ def resize(
     along = [axis % x.ndim for axis in (axes if axes is not None else range(x.ndim))]
     factors, targets = _targets(x, along, scales, sizes, keep_aspect_ratio_policy)
     boxes = roi.reshape(2, -1).T.tolist() if roi is not None and roi.numel() else [[0.0, 1.0]] * len(along)
+    # codes between two codes are cut to whole numbers once, behind the last axis
+    dtype, x = x.dtype, x if x.is_floating_point() or chosen["mode"] == "nearest" else x.to(torch.float32)
     for axis, factor, target, box in zip(along, factors, targets, boxes, strict=True):
         same = target == x.shape[axis] and factor == 1.0
         if not same or chosen["coordinate_transformation_mode"] == "tf_crop_and_resize":
             x = _resized(x, axis, target, factor, (box[0], box[1]), chosen)
-    return x
+    return x.to(dtype)
 
 
 _DEFAULTS: dict[str, object] = {

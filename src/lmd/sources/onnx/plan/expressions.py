@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 
 from lmd.sources.onnx.file.model import Constant, Node
-from lmd.sources.onnx.file.tensors import DTYPES
+from lmd.sources.onnx.file.tensors import CODES_OF_BITS, DTYPES
 
 __all__ = ["Applied", "Expression", "Leaf", "applied", "integers", "leaves", "main_leaf", "numbers"]
 
@@ -79,12 +79,12 @@ def main_leaf(expression: Expression) -> Constant | None:
     return max(leaves(expression), key=lambda constant: constant.elements, default=None)
 
 
-def numbers(expression: Expression | None) -> numpy.ndarray | None:
-    """The numbers of a small tensor of the file; None for anything else."""
-    if not isinstance(expression, Leaf) or expression.constant.elements > _SMALL:
+def numbers(expression: Expression | None, most: int = _SMALL) -> numpy.ndarray | None:
+    """The numbers of a tensor of the file of no more than so many; None for anything else."""
+    if not isinstance(expression, Leaf) or expression.constant.elements > most:
         return None
     constant, place = expression.constant, expression.constant.place
-    if place is None or constant.dtype.startswith(("bfloat", "float8")):
+    if place is None or constant.dtype.startswith(("bfloat", "float8")) or constant.dtype in CODES_OF_BITS:
         return None
     raw = place.held
     if place.path:

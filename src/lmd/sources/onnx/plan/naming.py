@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-__all__ = ["candidates", "dotted", "module_of", "scope_of"]
+__all__ = ["candidates", "dotted", "is_generic", "module_of", "scope_of"]
 
 _ROLES = frozenset(
     (
@@ -38,7 +38,7 @@ _ROLES = frozenset(
 """What follows the path of a module in the name of its tensor."""
 _OF_RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+)?(_reverse)?")
 _OF_TENSORFLOW = re.compile(
-    r"(ReadVariableOp|BiasAdd|MatMul|Conv[123]D\w*|DepthwiseConv2dNative|depthwise|separable_conv2d|Relu6?|Sigmoid|Tanh"
+    r"(ReadVariableOp|BiasAdd|MatMul|[Ee]insum|Conv[123]D\w*|DepthwiseConv2dNative|depthwise|separable_conv2d|Relu6?|Sigmoid|Tanh"
     r"|FusedBatchNorm\w*|Tensordot|GatherV2|embedding_lookup|ExpandDims|Squeeze|Reshape|transpose|read|Add|add|mul|Mul"
     r"|Rsqrt|batchnorm|resource)(_\d+)?(__\d+)?"
 )
@@ -53,6 +53,15 @@ def dotted(name: str) -> str:
     'enc.layer.0.attn'
     """
     return ".".join(filter(None, re.split(r"[./]", name)))
+
+
+def is_generic(name: str) -> bool:
+    """Whether a name is an exporter's own: a number, or that of an operation.
+
+    >>> is_generic("/rnn/Constant_1_output_0"), is_generic("val_12"), is_generic("anchors")
+    (True, True, False)
+    """
+    return _GENERIC.fullmatch(name) is not None
 
 
 def module_of(name: str) -> str:
@@ -95,10 +104,15 @@ def scope_of(node: str) -> str:
 def candidates(node: str, op: str, weight: str, bias: str, noted: str = "") -> Iterator[str]:
     """Paths a layer may have, best first, without end; ``noted`` is the one that the exporter wrote down."""
     scope, whole = scope_of(node), dotted(node.partition(";")[0])
-    own = dotted(re.sub(r":\d+$", "", weight)) if not _GENERIC.fullmatch(weight) else ""
+    own = dotted(re.sub(r":\d+$", "", weight)).removesuffix("_quantized") if not _GENERIC.fullmatch(weight) else ""
     if _CALLS.match(own) or ";" in own:
         own = ""
     told = module_of(weight) if own else ""
+    if op in ("Mul", "Div") and scope and own.rpartition(".")[0] == scope:
+        # a gain that a module of other layers holds itself
+        told = own
+    if noted and not scope:
+        whole = f"{noted}.{whole}"
     first = (told, module_of(bias), noted, scope, "" if told else own, whole)
     found = [path for path in dict.fromkeys(map(dotted, first)) if path] or [dotted(op) or "layer"]
     yield from found

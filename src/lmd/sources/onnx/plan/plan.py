@@ -9,12 +9,12 @@ from lmd.sources.onnx.file.model import Constant, GraphProto, Model, Node
 from lmd.sources.onnx.finders import dense, kernels, norms, quantised, recurrent, stacks, tables
 from lmd.sources.onnx.heads.joined import joined
 from lmd.sources.onnx.plan.branches import branch_step, has_branches, nodes_inside
-from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves
+from lmd.sources.onnx.plan.expressions import Applied, Expression, Leaf, leaves
 from lmd.sources.onnx.plan.flattened import flattened
 from lmd.sources.onnx.plan.naming import candidates
 from lmd.sources.onnx.plan.view import Found, View, operation_of, view_of
 
-__all__ = ["A_BIAS", "Layer", "Plan", "plan_of"]
+__all__ = ["A_BIAS", "PEEPHOLES", "Layer", "Plan", "plan_of"]
 
 Finder = Callable[[Node, View], Found | None]
 
@@ -33,6 +33,7 @@ _FINDERS: dict[str, Finder] = {
     "Mul": norms.channel_scale,
     "Div": norms.channel_scale,
     **dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent.recurrent),
+    "com.microsoft.DynamicQuantizeLSTM": recurrent.dynamic_lstm,
     "Gather": tables.gather,
     "PRelu": tables.prelu,
     "QLinearConv": quantised.qlinear_conv,
@@ -40,9 +41,12 @@ _FINDERS: dict[str, Finder] = {
     "ConvInteger": quantised.conv_integer,
     "MatMulInteger": quantised.matmul_integer,
     "com.microsoft.QGemm": quantised.qgemm,
+    "com.microsoft.MatMulNBits": quantised.matmul_nbits,
+    "com.microsoft.GatherBlockQuantized": quantised.gather_blocks,
 }
 """Who looks at which node."""
 A_BIAS = "a bias: it shifts, it is no linear map"
+PEEPHOLES = "peepholes of the gates: each entry of the cell's state times a number of its own, a diagonal without a row"
 _START = "the state that a recurrent layer starts from"
 _PLACES = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (5, 7, _START)),
@@ -77,6 +81,7 @@ class Plan:
         known: names of tensors that are no weights to what they are.
         heads: path of a module with the projections of an attention to what it says of its heads.
         version: of the standard's own operations.
+        tables: codes that no layer has, by name, to the real numbers that operations take.
     """
 
     layers: tuple[Layer, ...]
@@ -87,6 +92,7 @@ class Plan:
     known: Mapping[str, str]
     heads: Mapping[str, Mapping[str, object]]
     version: int
+    tables: Mapping[str, Applied]
 
 
 def plan_of(model: Model) -> Plan:
@@ -102,6 +108,7 @@ class _Planner:
     layers: dict[str, Layer] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     known: dict[tuple[object, ...], str] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         absorbed: set[int] = set()
@@ -119,16 +126,16 @@ class _Planner:
         steps = (*self._computed(wanted, taken), *needed)
         inputs = {value.name: value.shape for value in self.graph.inputs}
         layers, known = tuple(self.layers.values()), self._known_numbers()
-        return Plan(layers, steps, taken, inputs, outputs, known, heads, self.view.version)
+        read = tables.read_tables((layer.found for layer in layers), self.view)
+        return Plan(layers, steps, taken, inputs, outputs, known, heads, self.view.version, read)
 
     def _known_numbers(self) -> dict[str, str]:
         """Tensors that are no weights, by the place where a node takes them, to what they are."""
-        makers = {value: node for node in self.view.nodes for value in node.outputs}
         found: dict[str, str] = {}
         for node in self.view.nodes:
             first, last, words = _BLOCKED if node.domain == _NCHWC else _PLACES.get(_called(node), (0, 0, ""))
             for value in node.inputs[first:last]:
-                spread = makers.get(value)
+                spread = self.view.makers.get(value)
                 expanded = spread is not None and spread.op == "Expand" and spread.inputs
                 constant = self.view.constants.get(spread.inputs[0] if spread is not None and expanded else value)
                 for tensor in leaves(constant) if constant is not None else ():
@@ -147,6 +154,7 @@ class _Planner:
     def _add(self, node: Node, found: Found | None) -> None:
         path = self._path(node, found) if found else ""
         if found is None or not found.inputs:
+            self.held.update((value, path) for value in node.outputs[:1] if path)
             self.steps.append(_operation(node, self.view))
             return
         for around in found.before:
@@ -164,7 +172,7 @@ class _Planner:
 
     def _join_attention(self) -> Mapping[str, Mapping[str, object]]:
         """Put the projections of attention layers under one module each, which says of its heads."""
-        found = joined({path: layer.found for path, layer in self.layers.items()}, self.steps, self.view)
+        found = joined({path: layer.found for path, layer in self.layers.items()}, self.steps, self.view, self.held)
         self.layers = {path: Layer(path, one) for path, one in found.layers.items()}
         self.steps = found.steps
         return found.heads
@@ -243,7 +251,9 @@ def _is_sound(expression: Expression) -> bool:
     """Whether it is of real numbers that can be read, and no part of a tensor, which would be no layer of its own."""
     parts = list(leaves(expression))
     readable = all(constant.place is not None for constant in parts)
-    whole = prod(expression.shape) >= max((constant.elements for constant in parts), default=0)
+    # codes of a few bits fill their last block, which may be longer than the row
+    packed = isinstance(expression, Applied) and expression.operation == "onnx.FromBits"
+    whole = packed or prod(expression.shape) >= max((constant.elements for constant in parts), default=0)
     return readable and whole and expression.dtype in _REAL
 
 

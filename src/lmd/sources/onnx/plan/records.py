@@ -4,12 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 
+import numpy
+
 from lmd.sources.onnx.file.model import Constant, GraphProto
+from lmd.sources.onnx.file.tensors import CODES_OF_BITS
 from lmd.sources.onnx.finders.quantised import step_of
 from lmd.sources.onnx.plan.expressions import Expression, Leaf, leaves, main_leaf, numbers
 from lmd.sources.onnx.plan.flattened import all_constants
-from lmd.sources.onnx.plan.naming import dotted
-from lmd.sources.onnx.plan.plan import A_BIAS, Layer, Plan
+from lmd.sources.onnx.plan.naming import dotted, is_generic
+from lmd.sources.onnx.plan.plan import A_BIAS, PEEPHOLES, Layer, Plan
 from lmd.sources.reading import Reading, Role, TensorRecord
 from lmd.sources.rules.tensor_roles import with_roles
 
@@ -25,6 +28,10 @@ _KINDS = {
 }
 """Of a module to the word for its matrix; the others are diagonal."""
 _STATISTICS = frozenset(("running_mean", "running_var"))
+_OF_STEPS = "under the name of an operation, and of whole or half numbers or of two alone: a grid or a mask, no weight"
+_TWO = 2
+_GRID = 1 << 18
+"""Entries of a constant that is looked at as a whole."""
 _REAL = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -55,14 +62,14 @@ def named(graph: GraphProto, plan: Plan) -> Naming:
             claims.claim(layer, role, expression)
     records: list[tuple[str | None, TensorRecord]] = []
     for name, constant in naming.constants.items():
-        record = claims.chosen.get(name) or claims.record(constant, dotted(name) or "tensor")
+        record = claims.chosen.get(name) or claims.rest(constant, plan)
         naming.names[name] = record.name
         records += [(name, record), *((None, twin) for twin in claims.tied.get(name, ()))]
     settled = with_roles(record for _, record in records)
     for (name, _), found in zip(records, settled, strict=True):
         record = found
         if name is not None and name not in claims.chosen and found.role == "parameter" and not found.reason:
-            record = _of_no_layer(found, naming.constants[name], inside[name], plan.known.get(name, ""))
+            record = _of_no_layer(found, naming.constants[name], inside[name], plan)
             if record.role == "parameter" and not record.reason:
                 naming.raw[name] = record.name
         naming.records.append(record)
@@ -92,6 +99,14 @@ class _Claims:
         file_name = constant.name if constant.name != free else ""
         return TensorRecord(free, constant.shape, constant.dtype, role, reason or constant.reason, file_name)
 
+    def rest(self, constant: Constant, plan: Plan) -> TensorRecord:
+        """The record of a tensor that no layer has."""
+        name = dotted(constant.name) or "tensor"
+        if constant.name in plan.tables:
+            # the numbers are known, whatever they are stored as
+            return replace(self.record(constant, name.removesuffix("_quantized")), logical=constant.elements)
+        return self.record(constant, name, *_of_type(constant, plan.known.get(constant.name, "")))
+
     def claim(self, layer: Layer, role: str, expression: Expression) -> None:
         """Name the tensors of one parameter of a layer."""
         main, path = main_leaf(expression), f"{layer.path}.{role}"
@@ -111,7 +126,7 @@ class _Claims:
             if constant is main:
                 record = self.record(constant, own if kept else path, *_role(layer, role))
                 # the numbers are known, whatever they are stored as
-                record = replace(record, logical=constant.elements if codes else 0)
+                record = replace(record, logical=prod(expression.shape) if codes else 0)
             else:
                 name = own if kept else f"{path}_{dotted(constant.name).rpartition('.')[2]}"
                 record = self.record(constant, name, *_beside(constant, path, codes=codes))
@@ -128,11 +143,14 @@ def _beside(constant: Constant, path: str, *, codes: bool) -> tuple[Role, str]:
 def _role(layer: Layer, role: str) -> tuple[Role, str]:
     if role in _STATISTICS:
         return "buffer", "kept by the module, not trained"
+    if role == "P":
+        return "parameter", PEEPHOLES
     return ("parameter", A_BIAS) if role in ("B", "bias", "in_proj_bias") else ("parameter", "")
 
 
-def _of_no_layer(record: TensorRecord, constant: Constant, inside: str, known: str) -> TensorRecord:
+def _of_no_layer(record: TensorRecord, constant: Constant, inside: str, plan: Plan) -> TensorRecord:
     """The record of a tensor that belongs to no layer, with its role and its reason."""
+    known = plan.known.get(constant.name, "")
     if known:
         if known == A_BIAS:
             return replace(record, reason=known, logical=constant.elements)
@@ -142,21 +160,42 @@ def _of_no_layer(record: TensorRecord, constant: Constant, inside: str, known: s
         if "starts" in known and found is not None and not found.any():
             return replace(record, role="buffer", reason="zeros that a recurrent layer starts from")
         return replace(record, reason=known if "layout" in known else f"{known}: no linear map")
-    role, reason = _why_no_layer(constant, inside)
+    role, reason = _why_no_layer(constant, inside, plan)
     return replace(record, role=role, reason=reason)
 
 
-def _why_no_layer(constant: Constant, inside: str) -> tuple[Role, str]:
+def _of_type(constant: Constant, known: str) -> tuple[Role, str]:
+    # biases of products of codes are the trained ones
+    if constant.dtype in ("int32", "uint32", "uint64") and known != A_BIAS:
+        return "buffer", f"{constant.dtype} numbers of an operation: no trained weight"
+    if constant.dtype in CODES_OF_BITS and len(constant.shape) > 1:
+        return "parameter", f"{constant.dtype} codes of an operation that is not known, or whose scale is not constant"
+    return "parameter", ""
+
+
+def _why_no_layer(constant: Constant, inside: str, plan: Plan) -> tuple[Role, str]:
     if constant.dtype.startswith(("complex", "float8")):
         return "parameter", f"{constant.dtype}: no layer kind takes such numbers"
-    if constant.dtype not in _REAL:
+    if constant.dtype not in _REAL and constant.name not in plan.tables:
         return "buffer", f"{constant.dtype} numbers of an operation: no trained weight"
     if constant.elements <= 1:
         return "buffer", "a single number that an operation takes"
-    if len(constant.shape) > 1:
+    read = constant.name in plan.tables
+    if is_generic(constant.name.removesuffix("_quantized")) and _is_of_steps(constant, codes=read):
+        return "buffer", _OF_STEPS
+    if len(constant.shape) > 1 and not (read and constant.elements == max(constant.shape)):
         return "parameter", ""
     where = f" inside {inside}" if inside else ""
     return "parameter", f"a vector that an operation{where} takes, not as a gain of channels: no linear map"
+
+
+def _is_of_steps(constant: Constant, *, codes: bool) -> bool:
+    found = numbers(Leaf(constant), most=_GRID)
+    if codes:
+        # of a mask: shown or not
+        return found is not None and len(numpy.unique(found)) <= _TWO
+    # a weight may well be of zeros alone before it is trained, but then it has a name
+    return found is not None and bool((2 * found == numpy.round(2 * found)).all())
 
 
 def readings_of(plan: Plan, naming: Naming) -> Iterator[Reading]:

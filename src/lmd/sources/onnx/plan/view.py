@@ -49,6 +49,7 @@ class View:
         ranks: number of axes of values, where it is known.
         opsets: version of each domain.
         made: value that is computed of constants to the node that does.
+        makers: every other value to the node that makes it.
     """
 
     nodes: tuple[Node, ...]
@@ -58,6 +59,7 @@ class View:
     ranks: Mapping[str, int]
     opsets: Mapping[str, int]
     made: Mapping[str, Node]
+    makers: Mapping[str, Node]
 
     @property
     def version(self) -> int:
@@ -108,7 +110,9 @@ def view_of(graph: GraphProto, opsets: Mapping[str, int]) -> View:
         for value in (*node.inputs, *_taken_inside(node)):
             takers[value].append(node)
     outputs = frozenset(value.name for value in graph.outputs)
-    return View(tuple(rest), constants, takers, outputs, _ranks(rest, constants, graph.ranks), opsets, makers)
+    ranks = _ranks(rest, constants, graph.ranks)
+    others = {value: node for node in reversed(rest) for value in node.outputs if value}
+    return View(tuple(rest), constants, takers, outputs, ranks, opsets, makers, others)
 
 
 def _taken_inside(node: Node) -> Iterator[str]:

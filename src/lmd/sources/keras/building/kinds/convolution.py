@@ -13,7 +13,7 @@ from lmd.sources.keras.building.steps import Built, CannotRunError, Given, Steps
 from lmd.sources.keras.configuration.layer_config import LayerConfig
 from lmd.sources.loaders import Loader
 
-__all__ = ["convolution", "separable", "transposed"]
+__all__ = ["convolution", "over_time", "separable", "transposed"]
 
 _FORWARD: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -23,7 +23,7 @@ _READ_EITHER_WAY = ("Conv1D", "Conv2D", "Conv3D")
 
 def _axes(layer: LayerConfig, shape: Sequence[int]) -> int:
     axes = len(shape) - 2
-    if layer.version == 1 and layer.settings.get("dim_ordering") == "th" and layer.class_name not in _READ_EITHER_WAY:
+    if layer.settings.get("dim_ordering") == "th" and layer.class_name not in _READ_EITHER_WAY:
         raise CannotRunError("the layout of its kernels with channels first in Keras 1 is not known")
     if axes not in _FORWARD or f"{axes}D" not in layer.class_name:
         raise CannotRunError(f"its kernel has the shape {tuple(shape)}, a {layer.class_name} needs another")
@@ -80,7 +80,7 @@ def _moved(axes: int) -> tuple[int, ...]:
 def _kernel(layer: LayerConfig, built: Built) -> Loader:
     """Of the layout ``(..., in, out)``; Keras 1 has ``(out, in, ...)`` where it counts channels first."""
     stored = built.stored("kernel")
-    turned = layer.version == 1 and layer.settings.get("dim_ordering") == "th"
+    turned = layer.settings.get("dim_ordering") == "th"
     return Permuted(stored, (*range(2, len(stored.shape)), 1, 0)) if turned else stored
 
 
@@ -203,3 +203,20 @@ def transposed(given: Given, built: Built, steps: Steps) -> Value:
     value = steps.on(value, layer.path, "keras.cut_end", lengths=lengths) if any(lengths) else value
     value = value if before else steps.on(value, layer.path, "keras.channels_last")
     return activated(value, layer, steps)
+
+
+def _build_over_time(layer: LayerConfig, built: Built) -> None:
+    shape, hidden = built.shape("kernel"), built.shape("recurrent_kernel")
+    axes = _axes(layer, shape)
+    *size, inputs, outputs = shape
+    entering = _module(layer, size, (inputs, outputs), 1, bias=built.has("bias"))
+    built.add(entering, _with_bias(built, Permuted(built.stored("kernel"), _moved(axes))), "input")
+    *size, units, outputs = hidden
+    staying = _FORWARD[axes](units, outputs, tuple(size), padding="same", bias=False, device="meta")
+    built.add(staying, {"weight": Permuted(built.stored("recurrent_kernel"), _moved(axes))}, "hidden")
+
+
+@layer_kind("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", build=_build_over_time)
+def over_time(given: Given, built: Built, steps: Steps) -> Value:
+    """Two convolutions, of what comes in and of what it remembers; their gates lie one behind the other."""
+    raise CannotRunError("a convolution over time is read and not run")

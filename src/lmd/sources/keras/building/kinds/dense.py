@@ -6,18 +6,36 @@ import torch
 from torch import nn
 
 from lmd.sources.keras.building.activations import activated
-from lmd.sources.keras.building.layouts import Permuted
+from lmd.sources.keras.building.layouts import Dequantised, Permuted
 from lmd.sources.keras.building.registry import layer_kind
 from lmd.sources.keras.building.steps import Built, CannotRunError, Given, Steps, Value
 from lmd.sources.keras.configuration.layer_config import LayerConfig
+from lmd.sources.keras.weights.variables import rounded_to
 from lmd.sources.loaders import Loader
 
 __all__ = ["dense", "einsum", "embedding"]
 
 
+def _real(matrix: Loader, layer: LayerConfig, built: Built, role: str = "kernel_scale") -> Loader:
+    """A weight ``(out, in)``; where Keras rounded it to whole numbers, these by their scale.
+
+    Raises:
+        CannotRunError: two of them lie in one byte.
+    """
+    rounded = rounded_to(layer)
+    if rounded == "int4":
+        raise CannotRunError("its weights are packed, two of 4 bits in a byte, which is not read")
+    return Dequantised(matrix, built.stored(role, (matrix.shape[0],))) if rounded == "int8" else matrix
+
+
+def _refuse_rounded(layer: LayerConfig) -> None:
+    if rounded := rounded_to(layer):
+        raise CannotRunError(f"it rounds what comes in to {rounded} at each call, which is not known here")
+
+
 def _build_dense(layer: LayerConfig, built: Built) -> None:
     inputs, outputs = built.shape("kernel")
-    loaders: dict[str, Loader] = {"weight": Permuted(built.stored("kernel"), (1, 0))}
+    loaders: dict[str, Loader] = {"weight": _real(Permuted(built.stored("kernel"), (1, 0)), layer, built)}
     if built.has("bias"):
         loaders["bias"] = built.stored("bias", (outputs,))
     built.add(nn.Linear(inputs, outputs, bias=built.has("bias"), device="meta"), loaders)
@@ -26,6 +44,7 @@ def _build_dense(layer: LayerConfig, built: Built) -> None:
 @layer_kind("Dense", build=_build_dense)
 def dense(given: Given, built: Built, steps: Steps) -> Value:
     """``activation(x W + b)`` along the last axis."""
+    _refuse_rounded(given.layer)
     return activated(steps.through(given.value, built.path), given.layer, steps)
 
 
@@ -60,7 +79,8 @@ def _build_einsum(layer: LayerConfig, built: Built) -> None:
     if len(shape) != sum(axes):
         raise CannotRunError(f"its kernel has the shape {shape}, which its equation does not fit")
     inputs, outputs = (_product(part) for part in (shape[: axes[0]], shape[axes[0] :]))
-    loaders: dict[str, Loader] = {"weight": Permuted(built.stored("kernel", (inputs, outputs)), (1, 0))}
+    matrix = Permuted(built.stored("kernel", (inputs, outputs)), (1, 0))
+    loaders: dict[str, Loader] = {"weight": _real(matrix, layer, built)}
     if built.has("bias"):
         loaders["bias"] = built.stored("bias", (outputs,))
     built.add(nn.Linear(inputs, outputs, bias=built.has("bias"), device="meta"), loaders)
@@ -76,6 +96,7 @@ def _product(numbers: tuple[int, ...]) -> int:
 @layer_kind("EinsumDense", build=_build_einsum)
 def einsum(given: Given, built: Built, steps: Steps) -> Value:
     """A dense layer over some of the axes; any other equation as it is written."""
+    _refuse_rounded(given.layer)
     layer, value, axes = given.layer, given.value, _axes(given.layer)
     if axes is None:
         names = [built.name(role) for role in ("kernel", "bias") if built.has(role)]
@@ -92,7 +113,8 @@ def einsum(given: Given, built: Built, steps: Steps) -> Value:
 
 def _build_embedding(layer: LayerConfig, built: Built) -> None:
     entries, width = built.shape("embeddings")
-    built.add(nn.Embedding(entries, width, device="meta"), {"weight": built.stored("embeddings")})
+    table = _real(built.stored("embeddings"), layer, built, "embeddings_scale")
+    built.add(nn.Embedding(entries, width, device="meta"), {"weight": table})
 
 
 @layer_kind("Embedding", build=_build_embedding)

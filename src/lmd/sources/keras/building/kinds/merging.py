@@ -1,6 +1,6 @@
 """Layers of several values, and operations on values that Keras writes as layers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lmd.sources.keras.building.activations import function_of
@@ -70,27 +70,63 @@ _ALONE = {
 }
 
 
+_OF_TENSORFLOW = {
+    **dict.fromkeys(("Add", "AddV2", "BiasAdd"), "ops.Add"),
+    **{name: f"ops.{name}" for name in ("Maximum", "Minimum", "Relu", "Relu6", "Sigmoid", "Tanh", "Softplus", "Selu")},
+    "Sub": "ops.Subtract",
+    "Mul": "ops.Multiply",
+    "RealDiv": "ops.Divide",
+    "MatMul": "ops.Matmul",
+    "BatchMatMulV2": "ops.Matmul",
+    "Exp": "ops.Exp",
+    "Softsign": "ops.Softsign",
+}
+"""Nodes of a graph of TensorFlow to the same operation of Keras 3."""
+_SECOND = ("y", "x2", "b")
+
+
 @layer_kind("TFOpLambda", *(name for name in (*_PAIRS, *_ALONE) if name.startswith("ops.")))
 def _operation(given: Given, built: Built, steps: Steps) -> Value:
-    """A plain function of one or two values."""
+    """A plain function of one or two values, of which one may be a number."""
     layer = given.layer
     function = str(layer.settings.get("function")) if layer.class_name == "TFOpLambda" else layer.class_name
-    taken = [*given.values, *given.arguments, *(v for name, v in given.named.items() if name in ("y", "x2", "b"))]
-    if function in _ALONE:
+    taken = [*given.values, *given.arguments, *(v for name, v in given.named.items() if name in _SECOND)]
+    return _computed(layer, function, taken, steps)
+
+
+@layer_kind("TensorFlowOpLayer")
+def _node(given: Given, built: Built, steps: Steps) -> Value:
+    """A node of TensorFlow's graph, as versions 2.0 to 2.3 keep a plain function; its numbers stand by their places."""
+    layer, told = given.layer, given.layer.settings.get("node_def")
+    word = str(told.get("op")) if isinstance(told, Mapping) else "?"
+    attributes = told.get("attr") if isinstance(told, Mapping) else None
+    if isinstance(attributes, Mapping) and any("transpose" in name or "adj" in name for name in attributes):
+        raise CannotRunError(f"the operation {word[:60]!r} on turned values is not known")
+    taken: list[Any] = list(given.values)
+    for place, constant in sorted((int(key), value) for key, value in layer.setting("constants", {}).items()):
+        taken.insert(place, constant)
+    return _computed(layer, _OF_TENSORFLOW.get(word, word), taken, steps)
+
+
+def _computed(layer: LayerConfig, function: str, taken: Sequence[Any], steps: Steps) -> Value:
+    if function in _ALONE and len(taken) == 1:
         chosen = function_of(_ALONE[function], layer.version)
-        return steps.on(given.value, layer.path, "keras.activation", function=chosen)
+        return steps.on(taken[0], layer.path, "keras.activation", function=chosen)
     if function not in _PAIRS or len(taken) != 2:
         raise CannotRunError(f"the operation {function[:60]!r} on {len(taken)} values is not known")
     return _pair(layer, _PAIRS[function], taken, steps)
 
 
 def _pair(layer: LayerConfig, how: str, taken: Sequence[Any], steps: Steps) -> Value:
-    first, second = taken
-    if not isinstance(first, Value):
-        raise CannotRunError("its first argument is no value of the graph")
-    operation = "keras.pair"
-    if isinstance(second, Value):
-        return Value(steps.apply(layer.path, operation, (first.name, second.name), how=how))
-    if isinstance(second, bool) or not isinstance(second, int | float):
-        raise CannotRunError(f"its second argument {str(second)[:60]} is no number")
-    return Value(steps.apply(layer.path, operation, (first.name,), how=how, constant=float(second)))
+    names = [value.name for value in taken if isinstance(value, Value)]
+    constants = [value for value in taken if not isinstance(value, Value)]
+    if len(constants) > 1 or not all(map(_is_numbers, constants)):
+        raise CannotRunError(f"its arguments {str(constants)[:60]} are no numbers, or no value is among them")
+    settings = {"constant": constants[0], "turned": not isinstance(taken[0], Value)} if constants else {}
+    return Value(steps.apply(layer.path, "keras.pair", names, how=how, **settings))
+
+
+def _is_numbers(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_numbers, value))
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from lmd.sources.joined import Joined
 from lmd.sources.keras.building.activations import function_of
 from lmd.sources.keras.building.layouts import Constant, Permuted, cudnn_input, flat, gates_in_order, rows
 from lmd.sources.keras.building.modules.recurrent import KerasGRU, KerasLSTM, KerasRNN, Manner
 from lmd.sources.keras.building.registry import layer_kind
 from lmd.sources.keras.building.steps import Built, CannotRunError, Given, Steps, Value
 from lmd.sources.keras.configuration.layer_config import LayerConfig
+from lmd.sources.keras.weights.variables import gates_apart
 from lmd.sources.loaders import Loader
 
 __all__ = ["both_directions", "cells", "recurrent"]
@@ -28,7 +30,7 @@ def _manner(layer: LayerConfig, cell: LayerConfig) -> Manner:
     version = cell.version
     return Manner(
         activation=function_of(cell.setting("activation", "tanh"), version),
-        gates=function_of(cell.setting("recurrent_activation", "sigmoid"), version),
+        gates=function_of(cell.setting("recurrent_activation", "hard_sigmoid" if version == 1 else "sigmoid"), version),
         sequences=layer.flag("return_sequences", default=False),
         states=layer.flag("return_state", default=False),
         backwards=layer.flag("go_backwards", default=False),
@@ -39,19 +41,29 @@ def _manner(layer: LayerConfig, cell: LayerConfig) -> Manner:
 def _loaders(cell: LayerConfig, built: Built, gates: int, suffix: str = "") -> dict[str, Loader]:
     """Torch's weights of one direction."""
     order = gates_in_order(gates)
-    kernel, hidden = built.stored("kernel"), built.stored("recurrent_kernel")
+    kernel, hidden = _stored(cell, built, "kernel"), _stored(cell, built, "recurrent_kernel")
     if cell.class_name.startswith("CuDNN"):
         enter, stay = cudnn_input(kernel, gates), cudnn_input(hidden, gates, hidden=True)
     else:
         enter, stay = Permuted(kernel, (1, 0)), Permuted(hidden, (1, 0))
     found = {f"weight_ih_l0{suffix}": rows(enter, order, gates), f"weight_hh_l0{suffix}": rows(stay, order, gates)}
-    if built.has("bias"):
-        length = kernel.shape[1]
-        bias = built.stored("bias")
-        entering, staying = _biases(bias, length)
+    if _has_bias(cell, built):
+        entering, staying = _biases(_stored(cell, built, "bias"), kernel.shape[1])
         found[f"bias_ih_l0{suffix}"] = rows(entering, order, gates)
         found[f"bias_hh_l0{suffix}"] = rows(staying, order, gates)
     return found
+
+
+def _stored(cell: LayerConfig, built: Built, role: str) -> Loader:
+    """A variable in the layout of Keras 2: gates side by side."""
+    if not gates_apart(cell):
+        return built.stored(role)
+    gates = "ifco" if cell.class_name == "LSTM" else "zrh"
+    return Joined(tuple(built.stored(f"{gate}.{role}") for gate in gates), 0 if role == "bias" else 1)
+
+
+def _has_bias(cell: LayerConfig, built: Built) -> bool:
+    return built.has("bias") or bool(gates_apart(cell))
 
 
 def _biases(bias: Loader, length: int) -> tuple[Loader, Loader]:
@@ -66,10 +78,11 @@ def _biases(bias: Loader, length: int) -> tuple[Loader, Loader]:
 
 def _module(cell: LayerConfig, built: Built, *, both: bool = False) -> tuple[Any, int]:
     form, gates = _FORMS[cell.class_name]
-    (inputs, columns), hidden = built.shape("kernel"), built.shape("recurrent_kernel")
+    enter, hidden = (_stored(cell, built, role).shape for role in ("kernel", "recurrent_kernel"))
+    inputs, columns = enter
     if columns % gates or hidden != (columns // gates, columns):
-        raise CannotRunError(f"its kernels have the shapes {built.shape('kernel')} and {hidden}, which do not fit")
-    options = {"batch_first": True, "bias": built.has("bias"), "bidirectional": both, "device": "meta"}
+        raise CannotRunError(f"its kernels have the shapes {enter} and {hidden}, which do not fit")
+    options = {"batch_first": True, "bias": _has_bias(cell, built), "bidirectional": both, "device": "meta"}
     return form(inputs, columns // gates, **options), gates
 
 
@@ -167,11 +180,15 @@ def _directions(layer: LayerConfig) -> tuple[LayerConfig, LayerConfig]:
     return forward, backward
 
 
+def _enters(cell: LayerConfig, built: Built) -> tuple[int, ...]:
+    return _stored(cell, built, "kernel").shape
+
+
 def _build_both(layer: LayerConfig, built: Built) -> None:
     forward, backward = _directions(layer)
     parts = built.below("forward"), built.below("backward")
     module, gates = _module(forward, parts[0], both=True)
-    if parts[0].shape("kernel") != parts[1].shape("kernel") or parts[0].has("bias") != parts[1].has("bias"):
+    if parts[0].arrays.keys() != parts[1].arrays.keys() or _enters(forward, parts[0]) != _enters(backward, parts[1]):
         raise CannotRunError("its two directions have weights of different shapes")
     merge = layer.settings.get("merge_mode", "concat")
     if merge is not None and merge not in _MERGES:

@@ -1,0 +1,146 @@
+"""One sentence about a layer, clause by clause from its findings; no clause without its number."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lmd.findings.words import CHANCE, TESTS, value_of, words_of
+
+__all__ = ["CLAUSES", "sentence_of"]
+
+Entry = Mapping[str, Any]
+_TIMES = "\N{MULTIPLICATION SIGN}"
+_FAR_FROM_START = 1.1
+
+
+def sentence_of(entry: Entry) -> str:
+    """What the layer does, by the rules of ``CLAUSES``; why nothing is known of it, where nothing is.
+
+    Args:
+        entry: a layer as the atlas has it: ``shape``, ``kind``, ``failed``, ``reason`` and ``findings`` by key.
+    """
+    if entry.get("failed") or not entry.get("method"):
+        return f"Not decomposed: {entry.get('reason') or 'no reason was given'}."
+    if value_of(entry, "frobenius_norm") == 0:
+        return f"All its {entry['shape'][0]} x {entry['shape'][1]} weights are 0."
+    said = [text for _, clause in CLAUSES if (text := clause(entry))]
+    if not said:
+        return "Too little is known of its singular values: ask for all of them."
+    text = ", ".join(said)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _keeps(entry: Entry) -> str:
+    rank, random = value_of(entry, "rank_99"), value_of(entry, "rank_99", "baseline")
+    if rank is None:
+        return ""
+    beside = "" if random is None else f"; {random} if random"
+    return f"keeps {rank} of {_full_rank(entry)} directions (99 % of the energy{beside})"
+
+
+def _stretches(entry: Entry) -> str:
+    lower, upper = value_of(entry, "operator_norm_lower"), value_of(entry, "operator_norm_upper")
+    if lower is not None and upper is not None:
+        random = value_of(entry, "operator_norm_lower", "baseline")
+        beside = "" if random is None else f" ({_short(random)}{_TIMES} if its kernel were random)"
+        return f"stretches a whole input up to {_short(lower)}{_TIMES} and none beyond {_short(upper)}{_TIMES}{beside}"
+    norm, random = value_of(entry, "spectral_norm"), value_of(entry, "spectral_norm", "baseline")
+    if norm is None:
+        return ""
+    what = " a patch" if entry["kind"] == "kernel_matrix" else ""
+    beside = "" if random is None else f" ({_short(random)}{_TIMES} if random)"
+    return f"stretches{what} up to {_short(norm)}{_TIMES}{beside}"
+
+
+def _ignores(entry: Entry) -> str:
+    part, random = value_of(entry, "ignored_dimension"), value_of(entry, "ignored_dimension", "baseline")
+    if not part:
+        return ""
+    beside = f" ({random} if random)" if random is not None else ""
+    beside = " by its shape" if part == entry["shape"][1] - _full_rank(entry) else beside
+    return f"ignores a {part}-dimensional part of its input{beside}"
+
+
+def _against_chance(entry: Entry) -> str:
+    words = words_of(entry)
+    spikes, beyond = value_of(entry, "shuffled_spikes"), value_of(entry, "gaussian_spikes")
+    least = min((p for key in TESTS if (p := value_of(entry, key)) is not None), default=None)
+    if "random" in words:
+        return f"is not told from a random matrix (smallest p = {least:.2g})"
+    if "outlier-driven" in words:
+        alone = value_of(entry, "outlier_spikes")
+        return f"owes {alone} of its {beyond} directions beyond chance to a few huge weights"
+    if "trained" in words:
+        return f"has {spikes} direction{'s' if spikes != 1 else ''} that its weights in another order would not have"
+    return "" if least is None else f"differs from a random matrix (smallest p = {least:.2g})"
+
+
+def _since_the_start(entry: Entry) -> str:
+    beyond, p = value_of(entry, "initial_from"), value_of(entry, "initial_p")
+    if beyond is not None and p is not None:
+        if beyond == 0 and p >= CHANCE:
+            return f"is indistinguishable from its initialisation (p = {p:.2g})"
+        return f"is indistinguishable from its initialisation beyond direction {beyond}"
+    ratio = value_of(entry, "scale_ratio")
+    if ratio is None or 1 / _FAR_FROM_START < ratio < _FAR_FROM_START:
+        return ""
+    assumed = " (an assumption)" if "assumed" in entry["findings"]["initial_scale"]["reason"] else ""
+    return f"has weights {_short(ratio)}{_TIMES} those it usually starts from{assumed}"
+
+
+def _gains(entry: Entry) -> str:
+    if "near-isometric" not in words_of(entry):
+        return ""
+    return f"stretches all directions alike (isometry distance {_short(value_of(entry, 'isometry_distance') or 0.0)})"
+
+
+def _iterated(entry: Entry) -> str:
+    radius = value_of(entry, "spectral_radius") if entry["kind"] == "gate" else None
+    random = value_of(entry, "spectral_radius", "baseline")
+    beside = "" if random is None else f" ({_short(random)} if random)"
+    return "" if radius is None else f"maps the state with a spectral radius of {_short(radius)}{beside}"
+
+
+def _copies(entry: Entry) -> str:
+    score = value_of(entry, "copying_score") if entry["kind"] == "value_output" else None
+    if score is None:
+        return ""
+    return f"{'copies' if score > 0 else 'inverts'} what it reads (copying score {score:+.2f}, random 0)"
+
+
+def _on_data(entry: Entry) -> str:
+    share, random = value_of(entry, "data_gain_share"), value_of(entry, "data_gain_share", "baseline")
+    if share is None:
+        return ""
+    beside = "" if random is None else f"; {random:.0%} of an input that is noise"
+    return f"gives the data {share:.0%} of its largest gain{beside}"
+
+
+def _dead(entry: Entry) -> str:
+    dead = value_of(entry, "dead_units")
+    return f"has {dead} unit{'s' if dead != 1 else ''} that no example opens" if dead else ""
+
+
+CLAUSES: Sequence[tuple[str, Callable[[Entry], str]]] = (
+    ("`rank_99` is known", _keeps),
+    ("`spectral_norm` is known; of a convolution on whole inputs, both bounds of `operator_norm`", _stretches),
+    ("`ignored_dimension` is not 0", _ignores),
+    ("the word near-isometric", _gains),
+    (
+        "the first that is said of the words random, outlier-driven and trained, or else the smallest p-value",
+        _against_chance,
+    ),
+    (f"`initial_from` is known, or `scale_ratio` is beyond {_FAR_FROM_START:g} or its inverse", _since_the_start),
+    ("`spectral_radius` of a gate", _iterated),
+    ("`copying_score` of a value-output circuit", _copies),
+    ("`data_gain_share` is known", _on_data),
+    ("`dead_units` is not 0", _dead),
+)
+"""When a clause is said, and what it says."""
+
+
+def _full_rank(entry: Entry) -> int:
+    return min(*entry["shape"], entry.get("inner") or entry["shape"][0])
+
+
+def _short(number: float) -> str:
+    return format(number, ".3g")

@@ -1,0 +1,110 @@
+"""Words for a layer, each with the test that must hold before it is said."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["CHANCE", "RULES", "TESTS", "Rule", "value_of", "words_of"]
+
+CHANCE = 5e-4
+"""Level of each of the four tests against chance; all four reject 1 of 500 random matrices at most."""
+_SMALLEST = 8
+_OUTLIERS = 0.9
+_COLLAPSED = 0.2
+_ISOMETRIC = 0.01
+TESTS = ("gaussian_p", "shuffled_p", "row_p", "column_p")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a word is said.
+
+    Attributes:
+        word: the word.
+        holds: of a layer's entry, whether it is said.
+        test: the same, for people.
+        source: of the test.
+    """
+
+    word: str
+    holds: Callable[[Mapping[str, Any]], bool]
+    test: str
+    source: str
+
+
+def words_of(entry: Mapping[str, Any]) -> list[str]:
+    """The words whose tests hold, in the order of the rules; a layer none holds for has none.
+
+    Args:
+        entry: a layer as the atlas has it: ``shape``, and ``findings`` by key.
+    """
+    if entry.get("failed") or min(entry["shape"]) < _SMALLEST:
+        return []
+    return [rule.word for rule in RULES if rule.holds(entry)]
+
+
+def value_of(entry: Mapping[str, Any], key: str, part: str = "value") -> float | None:
+    """A number of a finding, where there is one."""
+    found = entry["findings"].get(key, {}).get(part)
+    return found if isinstance(found, int | float) else None
+
+
+def _random(entry: Mapping[str, Any]) -> bool:
+    return all((p := value_of(entry, key)) is not None and p >= CHANCE for key in TESTS)
+
+
+def _trained(entry: Mapping[str, Any]) -> bool:
+    p, spikes = value_of(entry, "shuffled_p"), value_of(entry, "shuffled_spikes")
+    return p is not None and p < CHANCE and spikes is not None and spikes >= 1
+
+
+def _outlier_driven(entry: Mapping[str, Any]) -> bool:
+    beyond, alone = value_of(entry, "gaussian_spikes"), value_of(entry, "outlier_spikes")
+    return bool(beyond) and alone is not None and alone >= _OUTLIERS * (beyond or 0)
+
+
+def _collapsed(entry: Mapping[str, Any]) -> bool:
+    rank, random = value_of(entry, "effective_rank"), value_of(entry, "effective_rank", "baseline")
+    return rank is not None and bool(random) and rank <= _COLLAPSED * (random or 0)
+
+
+def _near_isometric(entry: Mapping[str, Any]) -> bool:
+    distance, random = value_of(entry, "isometry_distance"), value_of(entry, "isometry_distance", "baseline")
+    return distance is not None and distance <= _ISOMETRIC and (random is None or distance <= random / 2)
+
+
+RULES = (
+    Rule(
+        "random",
+        _random,
+        f"none of the four tests against chance rejects: `{'`, `'.join(TESTS)}` are all at least {CHANCE:g}",
+        "Johnstone 2001; John 1972; Schott 2005",
+    ),
+    Rule(
+        "trained",
+        _trained,
+        f"the order of the weights matters: `shuffled_p` < {CHANCE:g}, and at least one of `shuffled_spikes`",
+        "Horn 1965; John 1972",
+    ),
+    Rule(
+        "outlier-driven",
+        _outlier_driven,
+        f"a few huge weights make the spikes: `outlier_spikes` are at least {_OUTLIERS:.0%} of `gaussian_spikes`, and "
+        "there is one",
+        "Horn 1965; Dettmers et al. 2022",
+    ),
+    Rule(
+        "collapsed",
+        _collapsed,
+        f"few directions carry the layer: `effective_rank` is at most {_COLLAPSED:g} of that of a random matrix",
+        "Roy & Vetterli 2007",
+    ),
+    Rule(
+        "near-isometric",
+        _near_isometric,
+        f"all gains are nearly the same: `isometry_distance` is at most {_ISOMETRIC:g}, and at most half of that of a "
+        "random matrix",
+        "Fan & Hoffman 1955",
+    ),
+)
+"""All words. None is said of a layer with fewer than 8 rows or columns, where no test can tell."""

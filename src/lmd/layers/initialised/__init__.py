@@ -1,0 +1,1 @@
+"""How weights usually start."""

@@ -1,0 +1,1 @@
+"""How the largest of many numbers fall off."""

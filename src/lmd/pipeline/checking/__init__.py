@@ -1,0 +1,1 @@
+"""A network against limits that its owner set."""
