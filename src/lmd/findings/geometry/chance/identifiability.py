@@ -17,7 +17,7 @@ from lmd.linalg.rounding.entry_noise import DirectionNoise, even_noise
 from lmd.linalg.rounding.gaussian_draw import gaussian_draw
 from lmd.linalg.rounding.turned_directions import Turned, turned_directions
 
-__all__ = ["DEGREES", "LEVEL", "Identifiability", "Rounding", "identifiability"]
+__all__ = ["DEGREES", "LEVEL", "Identifiability", "Rounding", "identifiability", "mixed_spans"]
 
 DEGREES = 5.0
 LEVEL = 5e-3
@@ -106,6 +106,15 @@ def identifiability(factors: Factors, layer: LayerMatrix, rounding: Rounding) ->
         stable=found.stable.long(),
         blocks=found.blocks,
     )
+
+
+def mixed_spans(found: Identifiability) -> list[list[int]]:
+    """First and last direction, counted from 1, of every block that is no stable direction."""
+    spans: dict[int, list[int]] = {}
+    for place, (block, stable) in enumerate(zip(found.blocks.tolist(), found.stable.tolist(), strict=True), 1):
+        if not stable:
+            spans.setdefault(block, [place, place])[1] = place
+    return list(spans.values())
 
 
 def _baseline(factors: Factors, noise: DirectionNoise) -> tuple[Turned | None, str]:

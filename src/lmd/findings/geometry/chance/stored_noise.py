@@ -100,7 +100,8 @@ def _aligned(panels: Iterator[Tensor]) -> Iterator[Tensor]:
         both = panel if kept is None else torch.cat([kept, panel], dim=1)
         whole = both.shape[1] - both.shape[1] % GROUP
         kept = both[:, whole:]
-        yield both[:, :whole]
+        if whole:
+            yield both[:, :whole]
     if kept is not None and kept.shape[1]:
         yield kept
 
