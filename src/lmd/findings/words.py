@@ -43,7 +43,7 @@ def words_of(entry: Mapping[str, Any]) -> list[str]:
     return [rule.word for rule in RULES if rule.holds(entry)]
 
 
-def value_of(entry: Mapping[str, Any], key: str, part: str = "value") -> float | None:
+def value_of(entry: Mapping[str, Any], key: str, part: str = "value") -> float | int | None:
     """A number of a finding, where there is one."""
     found = entry["findings"].get(key, {}).get(part)
     return found if isinstance(found, int | float) else None

@@ -55,7 +55,7 @@ def even_noise(shape: tuple[int, int], total: float, rank: int) -> DirectionNois
 
 
 def direction_noise(
-    variances: Iterable[Float64[Tensor, "out in"]],
+    variances: Iterable[Tensor],
     U: Float64[Tensor, "out rank"],
     Vh: Float64[Tensor, "rank in"],
     axis: int = 0,

@@ -33,7 +33,7 @@ class Magnitudes:
         return Magnitudes(self.rows.narrow(0, start, length), self.whole)
 
 
-def magnitudes(panels: Iterable[Float[Tensor, "out in"]], axis: int = 0) -> Magnitudes:
+def magnitudes(panels: Iterable[Tensor], axis: int = 0) -> Magnitudes:
     """Of a matrix that comes in panels, cut into rows (``axis`` 0) or columns (1)."""
     largest = [panel.abs().amax(dim=1).double() for panel in panels]
     rows = torch.cat(largest) if axis == 0 else torch.stack(largest).amax(dim=0)
