@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
-from benchmarks.identifiability import counts, pooled, upper_limit
+from benchmarks.identifiability import counts, matrices, pooled, upper_limit
 from torch import nn
 
 from lmd.factors.svd import factors_of, randomised_factors
@@ -137,18 +137,17 @@ def test_few_directions_declared_stable_turn_further():
 
 
 def test_a_share_of_the_calibration():
-    weights = torch.load(shared_model("resnet20-cifar10/resnet20-12fca82f.th"), weights_only=True)["state_dict"]
-    key = next(name for name in weights if name.endswith("layer3.1.conv1.weight"))
-    W = weights[key].flatten(1)
-    found = {("held out", name, level): tally for name in ("bf16", "fp8", "int8") for level, tally in _of(W, name)}
+    layers = matrices(str(shared_model("resnet20-cifar10/resnet20-12fca82f.th")))
+    W = next(one for one in layers if one.name == "layer3.1.conv1").load()
+    found = {
+        ("ResNet-20", name, level): tally
+        for name in ("bf16", "fp8", "int8")
+        for level, tally in counts(W, name, 5, 0).items()
+    }
     whole = pooled(found)["0.005"]["all"]
     assert whole["declared"] > 400
     assert whole["wrong"] <= 1
     assert whole["recall"] > 0.5
-
-
-def _of(W, name):
-    return counts(W, name, 5, 0).items()
 
 
 def test_the_upper_limit_is_that_of_clopper_and_pearson():

@@ -16,7 +16,7 @@ __all__ = ["draw_turned_by"]
     title="How far rounding turns each direction",
     caption="Angle, root mean square, by which rounding of the weights turns each direction kept; grey is a random "
     "matrix of the same shape and size under even noise of the same size. A direction well below 5 degrees is one of "
-    "its own; those near it and above are mixed with their neighbours, and only the space of the block means something.",
+    "its own; those near it and above are mixed with others, and only the space of the block means something.",
     x="direction",
     y="angle (degrees)",
     log="y",
