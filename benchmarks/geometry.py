@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import analyses_of, run
+from lmd.findings.geometry.chance.identifiability import Rounding
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.walk import walk
 from lmd.sources.open_network import open_network
@@ -40,7 +41,7 @@ def measure(layers: Sequence[LayerMatrix]) -> dict[str, Any]:
     spent: dict[str, float] = defaultdict(float)
     for layer, one in zip(layers, factors, strict=True):
         forms = [form for form in type(layer).__mro__ if issubclass(form, LayerMatrix)]
-        given: dict[type, Any] = {Factors: one, **dict.fromkeys(forms, layer)}
+        given: dict[type, Any] = {Factors: one, Rounding: Rounding(), **dict.fromkeys(forms, layer)}
         for chosen in analyses_of(layer):
             if ".geometry." in chosen.function.__module__:
                 spent[chosen.name] += _seconds(lambda chosen=chosen, given=given: run(chosen, "layer", given))

@@ -101,6 +101,8 @@ def main() -> None:
     spiked = 0.1 * random.standard_normal(40)
     spiked[11] = 1.0
     write("localisation", [("spread: 3/n", bars(even)), ("on one unit: near 1", bars(spiked))])
+    falling, close = 0.6 ** np.arange(8), np.array([1.0, 0.97, 0.94, 0.5, 0.48, 0.47, 0.46, 0.2])
+    write("identifiability", [("far apart: each alone", bars(falling)), ("close: two blocks, one alone", bars(close))])
     norms = np.sqrt(random.chisquare(200, 40) / 200)
     far = norms.copy()
     far[11] *= 4

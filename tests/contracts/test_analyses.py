@@ -13,6 +13,7 @@ from lmd.factors.factors import Factors
 from lmd.factors.sides import Sides
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import analyses
+from lmd.findings.geometry.chance.identifiability import Rounding
 from lmd.findings.geometry.chance.power_law import PowerLawOption
 from lmd.findings.geometry.maps.coupling import Upstream
 from lmd.findings.geometry.maps.transient import PseudospectraOption
@@ -60,6 +61,7 @@ GIVEN = {
     Sides: Sides(factors_of(EARLIER.weight.detach()), factors_of(LATER.weight.detach())),
     ConvolutionOperator: CONVOLUTION["operator"],
     ConvolutionSymbol: CONVOLUTION["symbol"],
+    Rounding: Rounding(),
     InitialLaw: InitialLaw("uniform", 1.0, "a test"),
     PseudospectraOption: PseudospectraOption(),
     PowerLawOption: PowerLawOption(draws=3),

@@ -6,6 +6,7 @@ from lmd.atlas.json_values import json_number
 from lmd.atlas.layer_record import findings_entry
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, NotApplicable, analyses_of
+from lmd.findings.geometry.chance.identifiability import Identifiability, mixed_spans
 from lmd.layers.layer_matrix import LayerMatrix
 
 __all__ = ["empty_entry", "entry", "failed_entry", "unpaired_entry"]
@@ -22,7 +23,8 @@ def entry(layer: LayerMatrix, factors: Factors, findings: list[Finding]) -> dict
     described = {**_described(layer), "groups": factors.groups}
     head = {**described, "rank": factors.rank, "method": factors.method, "inner": factors.inner, **measured}
     head["norm_method"] = factors.norm_method
-    return {**head, "failed": False, "reason": reason, "findings": findings_entry(findings)}
+    mixed = next((mixed_spans(one) for one in findings if isinstance(one, Identifiability)), None)
+    return {**head, "mixed": mixed, "failed": False, "reason": reason, "findings": findings_entry(findings)}
 
 
 def failed_entry(layer: LayerMatrix, reason: str) -> dict[str, Any]:
@@ -45,7 +47,14 @@ def _without_numbers(layer: LayerMatrix, reason: str, *, failed: bool) -> dict[s
         NotApplicable(layer=layer.name, analysis=chosen.name, reason=reason, failed=failed)
         for chosen in analyses_of(layer)
     ]
-    head = {**_described(layer), "rank": 0, **dict.fromkeys(("method", *_MEASURED)), "inner": 0, "norm_method": ""}
+    head = {
+        **_described(layer),
+        "rank": 0,
+        **dict.fromkeys(("method", *_MEASURED)),
+        "inner": 0,
+        "norm_method": "",
+        "mixed": None,
+    }
     return {**head, "failed": failed, "reason": reason, "findings": findings_entry(list(absent))}
 
 

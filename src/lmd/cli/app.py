@@ -170,6 +170,10 @@ def decompose(
             help="Shape of one example, 3x32x32: convolutions as operators on such inputs. Repeat it for each input.",
         ),
     ] = None,
+    rounding: Annotated[
+        str,
+        typer.Option(metavar="TYPE", help="Rounding to survive: stored, float32, float16, bf16, fp8, int8 or int4."),
+    ] = "stored",
     pseudospectra: Annotated[
         bool,
         typer.Option("--pseudospectra", help="Growth of states before they fade, of recurrent maps; seconds each."),
@@ -218,6 +222,7 @@ def decompose(
                 fold_bias=fold_bias,
                 fold_norm=fold_norm,
                 input_shape=input_shape or None,
+                rounding=rounding,
                 pseudospectra=pseudospectra,
                 power_law=weightwatcher_columns,
                 power_law_draws=fit_draws,

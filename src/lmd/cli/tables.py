@@ -13,6 +13,7 @@ from lmd.cli.on_data.tables import on_data
 from lmd.cli.plain import plain
 from lmd.findings.sentence import sentence_of
 from lmd.findings.words import words_of
+from lmd.report.mixed import mixed_text
 from lmd.sources.coverage import UNCHOSEN
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ _COLUMNS = (
     ("rank_90", "rank 90 %", "d"),
     ("rank_99", "rank 99 %", "d"),
     ("spikes", "spikes", "d"),
+    ("stable_directions", "stable", "d"),
 )
 
 
@@ -120,7 +122,8 @@ def _sentences(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
         return
     for entry in entries:
         if entry["kind"] != "diagonal":
-            console.print(Text.assemble((plain(entry["name"]), "bold"), ": ", plain(sentence_of(entry))))
+            said = " ".join(word for word in (sentence_of(entry), mixed_text(entry.get("mixed"))) if word)
+            console.print(Text.assemble((plain(entry["name"]), "bold"), ": ", plain(said)))
 
 
 def _brackets(entries: Sequence[Mapping[str, Any]]) -> dict[str, Text]:

@@ -60,10 +60,15 @@ def _takes_part(record: LayerRecord) -> bool:
     return not (record.failed or entry["view_of"] or entry["kind"] in _PASSED_OVER) and entry["rank"] > 0
 
 
+def _begins_mixed(record: LayerRecord) -> bool:
+    return any(first == 1 for first, _ in record.entry.get("mixed") or ())
+
+
 def _finding(record: LayerRecord, before: Sequence[LayerRecord]) -> Finding:
     found = predecessor(record, before)
     if found is None:
         reason = "a part of another row" if record.entry["view_of"] else _NONE
         return NotApplicable(layer=record.name, analysis="coupling", reason=reason)
-    given = {Factors: record.factors(), Upstream: Upstream(found[0].factors(), found[1])}
+    mixed = tuple(one.name for one in (found[0], record) if _begins_mixed(one))
+    given = {Factors: record.factors(), Upstream: Upstream(found[0].factors(), found[1], mixed)}
     return run(analyses()["coupling"], record.name, given)

@@ -13,6 +13,7 @@ from lmd.atlas.layer_record import Kept, LayerRecord, arrays_to_keep
 from lmd.factors.factors import Factors
 from lmd.factors.svd import factors_of
 from lmd.findings.analysis import Finding, analyses_of, run
+from lmd.findings.geometry.chance.identifiability import Rounding
 from lmd.findings.geometry.chance.power_law import PowerLawOption
 from lmd.findings.geometry.maps.transient import PseudospectraOption
 from lmd.layers.layer_matrix import LayerMatrix
@@ -68,6 +69,7 @@ def _findings(task: LayerTask, factors: Factors) -> Iterator[Finding]:
     layer = task.layer
     forms = [form for form in type(layer).__mro__ if issubclass(form, LayerMatrix)]
     given: dict[type, Any] = {Factors: factors, **dict.fromkeys(forms, layer), **task.seen}
+    given[Rounding] = Rounding(task.options.rounding)
     if task.options.pseudospectra:
         given[PseudospectraOption] = PseudospectraOption()
     if task.options.power_law:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lmd.activations.examples import InputShape
+from lmd.linalg.rounding.steps import ROUNDINGS
 from lmd.sources.wishes import Wishes
 
 __all__ = ["Options"]
@@ -29,6 +30,8 @@ class Options:
         input_shape: shape of one example without the batch axis, ``(3, 32, 32)``, or of each input, see
             ``lmd.activations.examples``: convolutions are then taken as operators on inputs of the size they get. Data
             tell it too.
+        rounding: the type whose rounding directions must survive to be named: ``stored``, ``float32``, ``float16``,
+            ``bf16``, ``fp8`` (e4m3, one scale), ``int8`` (a scale for each row) or ``int4`` (one for each 32 inputs).
         power_law: fit a power law to the largest values of each spectrum.
         power_law_draws: samples for the p-value of that fit; 0 for none.
         pseudospectra: Kreiss constants and pseudospectra of recurrent maps, which take seconds each.
@@ -46,6 +49,7 @@ class Options:
     fold_bias: bool = False
     fold_norm: bool = False
     input_shape: InputShape | None = None
+    rounding: str = "stored"
     pseudospectra: bool = False
     power_law: bool = False
     power_law_draws: int = 0
@@ -62,6 +66,9 @@ class Options:
             raise ValueError(f"vectors={self.vectors} must be 0 or more, or None for all.")
         if self.energy is not None and not 0 < self.energy <= 1:
             raise ValueError(f"energy={self.energy} must be above 0 and at most 1: the share of ||W||_F^2 to keep.")
+        if self.rounding != "stored" and self.rounding not in ROUNDINGS:
+            known = ", ".join(("stored", *ROUNDINGS))
+            raise ValueError(f"rounding={self.rounding!r} must be one of {known}; leave it out for the stored type.")
         if self.power_law_draws < 0 or (self.power_law_draws and not self.power_law):
             raise ValueError(
                 f"power_law_draws={self.power_law_draws} must be 0 or more, and is about a fit that was not asked for; "

@@ -12,6 +12,7 @@ from lmd.report.figures.eigenvalues import eigenvalue_planes
 from lmd.report.figures.heads import asked, head_grids
 from lmd.report.figures.pictures import pictures
 from lmd.report.figures.projection import clouds
+from lmd.report.mixed import mixed_text
 from lmd.report.numbers import compact
 
 __all__ = ["as_script", "finding_keys", "payload"]
@@ -46,6 +47,10 @@ _READING_ORDER = (
     "noise_edge",
     "spikes",
     "eckart_young",
+    "stable_directions",
+    "direction_blocks",
+    "largest_block",
+    "turned_by",
     "projection_energy",
     "data_gain",
     "data_gain_share",
@@ -138,6 +143,8 @@ def _layer(layer: Layer, keys: list[str], reasons: dict[str, int], curves: dict[
     if layer.get("view_of"):
         small["view_of"] = layer["view_of"]
     small |= {name: layer[name] for name in ("words", "sentence") if layer.get(name)}
+    if layer.get("mixed"):
+        small |= {"mixed": [list(span) for span in layer["mixed"]], "rounding": mixed_text(layer["mixed"])}
     if layer.get("failed"):
         small["failed"] = layer.get("reason") or "no reason was given"
     about = {name: _plain(layer[name]) for name in _ABOUT_COMPUTATION if layer.get(name) not in _UNSAID}

@@ -20,7 +20,7 @@ _MEANINGS = {
     "failed": "failed",
 }
 _SUBSCRIPT = re.compile(r"_(?:\{([^}]*)\}|([A-Za-z0-9]+|[^\w\s{]))")
-_COLUMNS = ("spectral_norm", "stable_rank", "rank_90", "spikes")
+_COLUMNS = ("spectral_norm", "stable_rank", "rank_90", "spikes", "stable_directions")
 
 
 def symbol_html(symbol: str) -> str:

@@ -54,6 +54,7 @@ function aboutText(layer) {
   if (about.note) parts.push(String(about.note) + (String(about.note).endsWith(".") ? "" : "."));
   const sure = readings[about.confidence];
   if (sure) parts.push(sure + (about.alternatives ? `; it could also be ${[].concat(about.alternatives).join(", ").replaceAll("_", " ")}.` : "."));
+  if (layer.rounding) parts.push(layer.rounding);
   const checks = [];
   if (about.method) checks.push(`computed by ${about.method}`);
   if (layer.rank !== undefined) checks.push(`${layer.rank.toLocaleString("en")} triple${layer.rank === 1 ? "" : "s"} kept`);

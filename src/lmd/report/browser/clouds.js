@@ -152,8 +152,9 @@ function cloudPanel(cloud) {
   cloud.canvas = el("canvas", { role: "img", tabindex: 0, "aria-label": `inputs of ${called(layer)} on its leading singular directions` });
   cloud.tip = el("span", { class: "tip", hidden: "" });
   const said = cloud.between === null ? "" : `classes make up ${(100 * cloud.between).toFixed(0)} % of the spread in this plane (shuffled labels: ${(100 * cloud.chance).toFixed(1)} %)`;
+  const mixed = (layer.mixed || []).filter((span) => span[0] <= 3).map((span) => `directions ${spanText(span)}, ${span[0] === span[1] ? "turned" : "mixed"} by rounding`);
   listenTo(cloud);
-  return el("div", { class: "cloud" }, el("h3", {}, called(layer)), el("p", {}, said), cloud.canvas, cloud.tip);
+  return el("div", { class: "cloud" }, el("h3", {}, called(layer)), el("p", {}, [said, ...mixed].filter(Boolean).join("; ")), cloud.canvas, cloud.tip);
 }
 
 function showClouds() {

@@ -72,5 +72,6 @@ function diverging(t) {
 }
 // torch calls the parts of a sequence by number alone
 const called = (layer) => (/^\d+$/.test(layer.name) ? "layer " : "") + layer.name;
+const spanText = ([first, last]) => (first === last ? String(first) : `${first}–${last}`);
 const rgb = (c) => "rgb(" + c.join(",") + ")";
 const ramp = () => [-1, -0.5, 0, 0.5, 1].map((t) => [(t + 1) / 2, rgb(diverging(t))]);

@@ -12,7 +12,8 @@ __all__ = ["draw_participation_in", "draw_participation_out"]
 
 _CAPTION = (
     "Inverse participation of each direction kept: 1 lies on a single unit, 1/m on m units evenly; grey is a "
-    "random direction of the same length (3/(n+2)). A point far above it names a few units."
+    "random direction of the same length (3/(n+2)). A point far above it names a few units. Directions that rounding "
+    "mixes are left out."
 )
 _X, _Y = "direction", "Σv⁴ (unit 1)"
 
@@ -38,7 +39,11 @@ def _drawing(layer: Mapping[str, Any], key: str, points: int) -> Drawing | None:
     if not isinstance(values, (list, tuple)) or len(values) < 2 or layer.get("kind") == "diagonal":
         return None
     at = chosen_indices(len(values), points)
-    drawing: Drawing = {"x": (at + 1).tolist(), "value": compact([values[i] for i in at], 3)}
+    mixed = {place for first, last in layer.get("mixed") or () for place in range(first - 1, last)}
+    if len(mixed) >= len(values):
+        return None
+    shown = [None if i in mixed else values[i] for i in at.tolist()]
+    drawing: Drawing = {"x": (at + 1).tolist(), "value": compact(shown, 3)}
     if isinstance(baseline, (list, tuple)) and len(baseline) == len(values):
         drawing["baseline"] = compact([baseline[i] for i in at], 3)
     return drawing

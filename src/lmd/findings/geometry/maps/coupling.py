@@ -22,10 +22,12 @@ class Upstream:
     Attributes:
         factors: of that layer.
         assumption: why it is taken to be that one.
+        mixed: of that layer and this one, those whose first direction rounding mixes with others.
     """
 
     factors: Factors
     assumption: str
+    mixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,9 +75,17 @@ def coupling(factors: Factors, before: Upstream) -> Coupling:
     return Coupling(
         layer=factors.layer,
         coupling=_weighted(cosines, T, S, n, said),
-        coupling_top=Measured(cosines[0, 0].abs().item(), sqrt(2 / (pi * n)), None, "estimate", said),
+        coupling_top=_top(cosines, n, before.mixed, said),
         coupling_overlap=Measured(cosines[:k, :k].square().sum().item() / k, k / n, None, "estimate", said),
     )
+
+
+def _top(cosines: Tensor, n: int, mixed: tuple[str, ...], said: str) -> Measured:
+    baseline = sqrt(2 / (pi * n))
+    if mixed:
+        lone = f"the first direction of {' and of '.join(mixed)} is no direction of its own: rounding turns it"
+        return Measured(None, baseline, reason=f"{lone}; {said}")
+    return Measured(cosines[0, 0].abs().item(), baseline, None, "estimate", said)
 
 
 def _weighted(cosines: Tensor, T: Tensor, S: Tensor, n: int, said: str) -> Measured:
