@@ -174,7 +174,7 @@ def step_of(weight: Expression) -> Mapping[str, object] | None:
             scale = _stored(one.inputs[1])
             step = float(numpy.abs(scale).max()) if scale is not None and scale.size else None
             bits = one.attributes.get("bits", 8)
-            return {"codes": one.inputs[0].dtype if bits == 8 else f"{bits} bits", "step": step}
+            return {"codes": one.inputs[0].dtype if bits == 8 else f"{bits} bits", "largest step": step}
         waiting.extend(part for part in one.inputs if part is not None)
     return None
 
