@@ -231,4 +231,31 @@ def small_models(folder: Path) -> list[Path]:
         name="outside.onnx",
     )
     onnx.save(onnx.load(outside), outside, save_as_external_data=True, location="outside.bin", size_threshold=16)
-    return [folder / "typed.onnx", outside]
+    return [folder / "typed.onnx", outside, _of_codes(folder, draw)]
+
+
+def _of_codes(folder: Path, draw: numpy.random.Generator) -> Path:
+    """Operations of onnxruntime's own on codes, and an attention."""
+
+    def codes(*shape: int) -> numpy.ndarray:
+        return draw.integers(0, 99, shape).astype("uint8")
+
+    real = {
+        "s": numpy.float32(0.1),
+        "bs": draw.normal(size=4),
+        "ws": draw.normal(size=1),
+        "qkv": draw.normal(size=(4, 12)),
+    }
+    numbers = {"t": codes(5, 4), "z": numpy.uint8(3), "B": codes(4, 1, 8), "lW": codes(1, 4, 8), "lR": codes(1, 2, 8)}
+    numbers |= {name: value.astype("float32") for name, value in real.items()}
+    nodes = [
+        helper.make_node("Gather", ["t", "x"], ["e"]),
+        helper.make_node("QLinearAdd", ["e", "s", "z", "e", "s", "z", "s", "z"], ["a"]),
+        helper.make_node("DequantizeLinear", ["a", "s", "z"], ["d"]),
+        helper.make_node("MatMulNBits", ["d", "B", "bs"], ["m"], K=4, N=4, bits=4, block_size=16),
+        helper.make_node("Attention", ["m", "qkv"], ["h"], num_heads=2),
+        helper.make_node("DynamicQuantizeLSTM", ["h", "lW", "lR", *[""] * 5, "ws", "", "ws", ""], ["y"], hidden_size=2),
+    ]
+    for node in nodes:
+        node.domain = "" if node.op_type in ("Gather", "DequantizeLinear") else "com.microsoft"
+    return save(nodes, numbers, folder, name="codes.onnx")

@@ -71,7 +71,7 @@ def _against_chance(entry: Entry) -> str:
         return f"owes {alone} of its {beyond} directions beyond chance to a few huge weights"
     if "trained" in words:
         return f"has {spikes} direction{'s' if spikes != 1 else ''} that its weights in another order would not have"
-    return "" if least is None else f"differs from a random matrix (smallest p = {least:.2g})"
+    return "" if least is None or least >= CHANCE else f"differs from a random matrix (smallest p = {least:.2g})"
 
 
 def _since_the_start(entry: Entry) -> str:
@@ -126,7 +126,7 @@ CLAUSES: Sequence[tuple[str, Callable[[Entry], str]]] = (
     ("`ignored_dimension` is not 0", _ignores),
     ("the word near-isometric", _gains),
     (
-        "the first that is said of the words random, outlier-driven and trained, or else the smallest p-value",
+        "the first that is said of the words random, outlier-driven and trained, or else a p-value below 0.0005",
         _against_chance,
     ),
     (f"`initial_from` is known, or `scale_ratio` is beyond {_FAR_FROM_START:g} or its inverse", _since_the_start),
@@ -142,5 +142,5 @@ def _full_rank(entry: Entry) -> int:
     return min(*entry["shape"], entry.get("inner") or entry["shape"][0])
 
 
-def _short(number: float) -> str:
+def _short(number: float | int) -> str:
     return format(number, ".3g")

@@ -60,7 +60,11 @@ def _trained(entry: Mapping[str, Any]) -> bool:
 
 def _outlier_driven(entry: Mapping[str, Any]) -> bool:
     beyond, alone = value_of(entry, "gaussian_spikes"), value_of(entry, "outlier_spikes")
-    return bool(beyond) and alone is not None and alone >= _OUTLIERS * (beyond or 0)
+    if not beyond or not alone:
+        return False
+    size, order = value_of(entry, "gaussian_p"), value_of(entry, "shuffled_p")
+    orderless = size is not None and order is not None and size < CHANCE <= order
+    return orderless or alone >= _OUTLIERS * beyond
 
 
 def _collapsed(entry: Mapping[str, Any]) -> bool:
@@ -89,8 +93,8 @@ RULES = (
     Rule(
         "outlier-driven",
         _outlier_driven,
-        f"a few huge weights make the spikes: `outlier_spikes` are at least {_OUTLIERS:.0%} of `gaussian_spikes`, and "
-        "there is one",
+        f"a few huge weights make the spikes: there are `outlier_spikes`, and they are at least {_OUTLIERS:.0%} of "
+        f"`gaussian_spikes`, or the order of the weights does not matter (`shuffled_p` >= {CHANCE:g} > `gaussian_p`)",
         "Horn 1965; Dettmers et al. 2022",
     ),
     Rule(

@@ -1,5 +1,7 @@
 """Metadata that leave something out, or say what cannot be."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from lmd.layers.walk import walk
 from lmd.pipeline.decompose import decompose
 from lmd.sources.gguf.gguf_file import read
 from lmd.sources.open_network import open_network
+from lmd.sources.wishes import Wishes
 from tests.sources.gguf.converting import ggml_tensors, rotated, write
 from tests.sources.gguf.models import MODELS
 from tests.sources.gguf.test_architectures import built
@@ -73,3 +76,21 @@ def test_rows_of_an_architecture_that_nobody_knows_say_so(name, known, tmp_path)
     archive = read(str(write(tmp_path / "m.gguf", name, {"attention.head_count": 4}, tensors)))
     assert torch.equal(archive.loaders["model.layers.0.self_attn.q_proj.weight"](), _W)
     assert ("order of rows not known" in archive.facts) is not known
+
+
+@pytest.mark.parametrize("heads", [4, [4, 4]])
+@pytest.mark.filterwarnings("ignore")
+def test_heads_count_where_no_declaration_is_made(heads, tmp_path):
+    tensors = {f"blk.0.attn_{part}.weight": _W for part in ("q", "k", "v", "output")}
+    metadata = {"attention.head_count": heads, "attention.head_count_kv": heads}
+    path = write(tmp_path / "m.gguf", "minicpm", metadata, {"token_embd.weight": _W, **tensors})
+    forms = [r for r in walk(replace(open_network(path), wishes=Wishes(distance=3))).layers if r.kind == "query_key"]
+    assert len(forms) == 4
+    assert all("whether positions turn is not known" in row.note for row in forms)
+
+
+def test_each_head_of_latent_attention_has_a_matrix(tmp_path):
+    stack = torch.stack([_W[:8], _W[8:16]])
+    path = write(tmp_path / "m.gguf", "deepseek2", {}, {"token_embd.weight": _W, "blk.0.attn_k_b.weight": stack})
+    rows = {row.name: row for row in walk(open_network(path)).layers}
+    assert torch.equal(rows["model.layers.0.self_attn.k_b_proj.1"].load(), _W[8:16])

@@ -448,3 +448,20 @@ def test_a_slope_may_be_written_as_an_array(tmp_path):
 
 ARRAY = {"type": "ndarray", "value": 0.1}
 """As Keras 2.0 to 2.2 write a number of NumPy."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "arrays", "shape", "words"),
+    [
+        ("Dense", {"units": 9}, {"kernel": (3, 4), "bias": (4,)}, (3,), "units 9"),
+        ("Conv2D", {"filters": 9, "kernel_size": [3, 3]}, {"kernel": (3, 3, 3, 4)}, (8, 8, 3), "filters 9"),
+        ("Conv2D", {"filters": 4, "kernel_size": [3, 3]}, {"kernel": (5, 5, 3, 4)}, (8, 8, 3), "kernel_size"),
+        ("Embedding", {"input_dim": 50, "output_dim": 4}, {"embeddings": (10, 4)}, (7,), "input_dim 50"),
+    ],
+)
+def test_a_configuration_that_its_arrays_contradict_is_not_run(kind, settings, arrays, shape, words, tmp_path):
+    layer = configured(kind, "a", use_bias="bias" in arrays, **settings)
+    weights = {"a": [(f"a/{role}:0", draw(*size)) for role, size in arrays.items()]}
+    network = open_network(write_h5(tmp_path / "m.h5", chained([layer], shape=shape), weights))
+    assert not network.runs
+    assert any(words in reason for reason in network.facts["cannot run"])

@@ -86,7 +86,8 @@ def _kept(module: nn.Module, path: str, settings: Settings, heads: Heads, networ
         return _paired(Rotary(buffer), settings, module)
     if (cached := cached_frequencies(path, heads.width, network)) is not None:
         return _paired(Rotary(cached[0]), settings, module, complex_numbers=cached[1])
-    told = settings.is_known or settings.library in ("torch", "diffusers")
+    # a bare file's attention is a module of no class of its own
+    told = settings.is_known or (settings.library in ("torch", "diffusers") and type(module) is not nn.Module)
     return None if told else Rotary((), reason=_NOT_FOUND, turns=False)
 
 

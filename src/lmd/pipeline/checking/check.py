@@ -35,9 +35,9 @@ class Breach:
     rule: int
     demand: str
     layer: str
-    value: float | None
-    error: float | None
-    limit: float | None
+    value: float | int | None
+    error: float | int | None
+    limit: float | int | None
     verdict: Literal["broken", "undecided", "unmeasured"]
     reason: str = ""
 

@@ -36,10 +36,10 @@ class Rule:
     finding: str = ""
     layers: str = "*"
     kinds: tuple[str, ...] = ()
-    at_least: float | None = None
-    at_most: float | None = None
-    at_least_of_random: float | None = None
-    at_most_of_random: float | None = None
+    at_least: float | int | None = None
+    at_most: float | int | None = None
+    at_least_of_random: float | int | None = None
+    at_most_of_random: float | int | None = None
     never: tuple[str, ...] = ()
     always: tuple[str, ...] = ()
     views: bool = True

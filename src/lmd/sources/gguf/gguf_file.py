@@ -12,7 +12,7 @@ from lmd.sources.errors import UnreadableModelError
 from lmd.sources.file_head import first_bytes
 from lmd.sources.formats import source
 from lmd.sources.gguf.architectures.configs import UNGROUPED, config_of
-from lmd.sources.gguf.architectures.implied import completed, trouble_with_heads
+from lmd.sources.gguf.architectures.implied import completed, heads_by_layer, trouble_with_heads
 from lmd.sources.gguf.architectures.names import Named, family_of, named
 from lmd.sources.gguf.architectures.positions import FREQUENCIES, with_factors
 from lmd.sources.gguf.blocks.arithmetic import known
@@ -202,4 +202,6 @@ def _facts(heads: tuple[Header, ...], shelf: Shelf, config: Mapping[str, Any], t
         facts["architecture"] = f"no declaration is made: {trouble}"
     elif shelf.architecture:
         facts["architecture"] = f"no declaration is made of {shelf.architecture!r}; layers were read by rules"
+        counts = heads_by_layer(shelf)
+        facts |= {"heads": counts} if counts else {}
     return facts

@@ -39,6 +39,8 @@ class Family:
 _TOP = {
     "token_embd": "model.embed_tokens",
     "token_embd_norm": "model.embed_layernorm",
+    "token_types": "model.token_type_embeddings",
+    "position_embd": "model.position_embeddings",
     "output_norm": "model.norm",
     "output": "lm_head",
 }
@@ -58,6 +60,8 @@ _LAYER = {
     "attn_kv_a_mqa": "model.layers.{n}.self_attn.kv_a_proj_with_mqa",
     "attn_kv_a_norm": "model.layers.{n}.self_attn.kv_a_layernorm",
     "attn_kv_b": "model.layers.{n}.self_attn.kv_b_proj",
+    # one matrix for each head
+    **{f"attn_{part}_b": f"model.layers.{{n}}.self_attn.{part}_b_proj.{{e}}" for part in ("k", "v")},
     "post_attention_norm": "model.layers.{n}.post_attention_layernorm",
     "ffn_norm": "model.layers.{n}.post_attention_layernorm",
     "post_ffw_norm": "model.layers.{n}.post_feedforward_layernorm",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from lmd.sources.gguf.header import StoredTensor
 from lmd.sources.gguf.shelf import Shelf
 
-__all__ = ["completed", "trouble_with_heads"]
+__all__ = ["completed", "heads_by_layer", "trouble_with_heads"]
 
 _BLOCK = re.compile(r"^(?:enc\.)?blk\.(\d+)\.(.+)$")
 _NEEDED = (
@@ -80,6 +80,13 @@ def trouble_with_heads(shelf: Shelf, tensors: Collection[StoredTensor], *, group
             wide = f" and heads are {width} wide" if width and heads > 0 and rows % heads == 0 else ""
             return f"{said} is {str(told)[:40]}{wide}, and {tensor.name} has {rows} rows of {word}; {_NEEDED}"
     return ""
+
+
+def heads_by_layer(shelf: Shelf) -> dict[str, int]:
+    """Heads of queries that the metadata tells, by glob of the layers' paths."""
+    told = shelf.value("attention.head_count")
+    counts = {f"*.layers.{i}.*": told[i] for i in range(len(told))} if isinstance(told, list) else {"*": told}
+    return {glob: count for glob, count in counts.items() if isinstance(count, int) and count > 0}
 
 
 _COUNTED = {

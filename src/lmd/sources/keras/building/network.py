@@ -10,6 +10,7 @@ from lmd.sources.errors import UnreadableModelError
 from lmd.sources.faults import FOREIGN_FAULTS
 from lmd.sources.graph.graph_module import GraphModule
 from lmd.sources.graph.step import Graph
+from lmd.sources.keras.building.declared import contradiction
 from lmd.sources.keras.building.registry import kind_of
 from lmd.sources.keras.building.running import Runner
 from lmd.sources.keras.building.steps import Built, CannotRunError, Value
@@ -69,6 +70,8 @@ def _build(leaf: LayerConfig, arrays: Mapping[str, DataSet], parts: _Parts) -> N
             raise CannotRunError("one of its arrays has no entries")
         if leaf.class_name != "InputLayer":
             kind_of(leaf.class_name).build(leaf, built)
+        if told := contradiction(leaf, arrays):
+            parts.unknown.setdefault(leaf.path, told)
     except CannotRunError as fault:
         parts.unknown.setdefault(leaf.path, str(fault))
         built = _raw(leaf, arrays)

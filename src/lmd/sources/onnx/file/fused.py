@@ -148,7 +148,7 @@ def _of_codes(node: Node, constants: _Constants) -> list[Node] | None:
     """An operation from codes to codes as that on the real numbers they stand for, between two that translate."""
     op, count = _ON_CODES[node.op]
     settings = {key: value for key, value in node.attributes.items() if key not in ("opset", "channels_last")}
-    old = node.attributes.get("opset", _NEW_SOFTMAX) < _NEW_SOFTMAX
+    old = node.attributes.get("opset") not in (None, *_NEW_SOFTMAX)
     if old or node.attributes.get("channels_last") or (count and len(node.inputs) < 3 * count + 1):
         return None
     given = (*node.inputs, "", "")[: 3 * count + 2] if count else (*node.inputs[2:], *node.inputs[:2])
@@ -160,7 +160,7 @@ def _of_codes(node: Node, constants: _Constants) -> list[Node] | None:
     return [*nodes, Node(f"{node.called}/codes", "QuantizeLinear", "", (made, *given[-2:]), node.outputs)]
 
 
-_NEW_SOFTMAX = 13
+_NEW_SOFTMAX = range(13, 64)
 _ON_CODES = {
     **{
         f"QLinear{op}": (op, 1)

@@ -52,6 +52,6 @@ def read_tables(layers: Iterable[Found], view: View) -> Mapping[str, Applied]:
         real = view.constants.get(value)
         if isinstance(real, Applied) and real.operation == "onnx.DequantizeLinear" and isinstance(real.inputs[0], Leaf):
             codes = real.inputs[0].constant
-            if codes.name not in claimed and codes.place is not None:
+            if codes.name not in claimed and all(leaf.place is not None for leaf in leaves(real)):
                 found.setdefault(codes.name, real)
     return found

@@ -158,6 +158,10 @@ def _same(inputs: Inputs, attributes: Mapping[str, Any]) -> Shape | None:
     return inputs[0].shape if inputs[0] is not None else None
 
 
+def _decoded(inputs: Inputs, attributes: Mapping[str, Any]) -> Shape | None:
+    return _same(inputs, attributes) if len(inputs) > 1 and inputs[1] is not None else None
+
+
 def _broadcast(inputs: Inputs, attributes: Mapping[str, Any]) -> Shape | None:
     if "axis" in attributes or len(inputs) != 2:
         # the first versions of the standard lay the axes out in another way
@@ -270,7 +274,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ["ReduceL1", "ReduceL2", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSumSquare"], _reduce
     ),
-    "DequantizeLinear": _same,
+    "DequantizeLinear": _decoded,
     "MatMul": _matmul,
     "Expand": _expand,
     "Transpose": _transpose,
