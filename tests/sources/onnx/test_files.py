@@ -274,7 +274,7 @@ def test_weights_of_whole_numbers_are_the_real_ones_they_stand_for(axis, tmp_pat
     (row,) = walk(network).layers
     assert (row.name, row.kind) == ("fc", "dense")
     assert torch.equal(row.load(), torch.tensor(codes * spread).T.float())
-    assert network.facts["quantised"] == {"fc": {"codes": "int8", "step": float(scale.max())}}
+    assert network.facts["quantised"] == {"fc": {"codes": "int8", "largest step": float(scale.max())}}
 
 
 def test_codes_of_four_bits_have_a_reason(tmp_path):
