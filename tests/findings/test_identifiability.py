@@ -66,8 +66,9 @@ def test_panels_give_what_the_whole_gives(shape, name):
     kept = randomised_factors(layer, 2)
     whole = direction_noise([rounding_steps(W, name).square() / 12], kept.U, kept.Vh)
     found = noise_of_rounding(layer, kept, name)
-    assert torch.allclose(found.pairs, whole.pairs, rtol=1e-9)
-    assert torch.allclose(found.right_norm, whole.right_norm, rtol=1e-9)
+    # variances are summed in float32
+    assert torch.allclose(found.pairs, whole.pairs, rtol=1e-5)
+    assert torch.allclose(found.right_norm, whole.right_norm, rtol=1e-5)
 
 
 def test_of_a_product_both_factors_are_rounded():

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -94,14 +95,17 @@ def _of_memory(loader: Held) -> Loader | None:
 
 @rounding_of.register
 def _of_safetensors(loader: SafetensorsTensor) -> Loader | None:
+    # opening a file takes longer than reading a small tensor, and every part of every head asks
+    stored = _stored_type(loader.path, loader.key, Path(loader.path).stat().st_mtime_ns)
+    return RoundingErrors(loader, _errors_of_floats) if stored in _SMALL_WORDS else None
+
+
+@lru_cache(maxsize=1024)
+def _stored_type(path: str, key: str, _changed: int) -> str:
     from safetensors import safe_open
 
-    with safe_open(loader.path, framework="pt") as file:
-        return (
-            RoundingErrors(loader, _errors_of_floats)
-            if file.get_slice(loader.key).get_dtype() in _SMALL_WORDS
-            else None
-        )
+    with safe_open(path, framework="pt") as file:
+        return file.get_slice(key).get_dtype()
 
 
 @rounding_of.register

@@ -42,6 +42,10 @@ class DirectionNoise:
         right = {name: own[name.replace("right", "left")] for name in own if name.startswith("right")}
         return DirectionNoise(self.pairs.T, **left, **right, total=self.total)
 
+    def times(self, factor: float) -> "DirectionNoise":
+        """That of ``sqrt(factor) E``."""
+        return DirectionNoise(**{one.name: factor * getattr(self, one.name) for one in fields(self)})
+
     def plus(self, other: "DirectionNoise") -> "DirectionNoise":
         """That of the sum of two independent noises."""
         return DirectionNoise(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
@@ -77,9 +81,10 @@ def direction_noise(
     across = U.new_zeros(rank, Vh.shape[1])
     start, total = 0, 0.0
     for panel in variances:
-        own = outs[start : start + len(panel)]
-        carried = panel @ ins
-        pairs += own.T @ carried
+        # in the precision of the panel, which is enough for variances
+        own = outs[start : start + len(panel)].to(panel.dtype)
+        carried = (panel @ ins.to(panel.dtype)).double()
+        pairs += own.double().T @ carried
         across += own.T @ panel
         left += carried.sum(dim=0)
         left_peak = torch.maximum(left_peak, carried.amax(dim=0))
@@ -101,6 +106,6 @@ def factor_noise(
     G = R @ R.T
     sizes = G.diagonal()
     on_left = carried.sum(dim=0), carried.amax(dim=0), torch.linalg.vector_norm(carried, dim=0)
-    largest = across.amax(dim=1) * torch.linalg.eigvalsh(G)[-1]
+    largest = across.amax(dim=1) * G.abs().sum(dim=1).amax()
     norms = (across @ G.square() * across).sum(dim=1).sqrt()
     return DirectionNoise(outs.T @ carried, *on_left, across @ sizes, largest, norms, (variances @ sizes).sum().item())

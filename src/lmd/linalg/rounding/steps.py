@@ -2,16 +2,29 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import sqrt
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-__all__ = ["GROUP", "ROUNDINGS", "SCALED", "Magnitudes", "dithered", "magnitudes", "rounded", "rounding_steps"]
+__all__ = [
+    "GROUP",
+    "ROUNDINGS",
+    "SCALED",
+    "Magnitudes",
+    "dithered",
+    "magnitudes",
+    "rounded",
+    "rounding_steps",
+    "rounding_variances",
+]
 
 GROUP = 32
 """Inputs that share a scale in int4."""
 _LARGEST_FP8 = 448.0
+_PLAIN_FLOATS = {"float32": (23, -126), "float16": (10, -14), "bf16": (7, -126)}
+"""Bits behind the leading one, and the exponent of the smallest number that has them all."""
 _EXPONENT = 0x7F800000
 _LEAST_SCALE = torch.finfo(torch.float32).tiny
 
@@ -44,21 +57,24 @@ _NO_SCALES = Magnitudes(torch.zeros(0, dtype=torch.float64), torch.zeros((), dty
 
 
 def _of_floats(W: Tensor, bits: int, least: int) -> Tensor:
+    return _powers(W).double().clamp_(min=2.0**least).mul_(2.0**-bits)
+
+
+def _powers(W: Tensor) -> Tensor:
     # the exponent alone, by its bits in float32: what lies beyond that lies beyond all of these types
-    powers = (W.float().contiguous().view(torch.int32) & _EXPONENT).view(torch.float32)
-    return powers.double().clamp_(min=2.0**least).mul_(2.0**-bits)
+    return (W.float().contiguous().view(torch.int32) & _EXPONENT).view(torch.float32)
 
 
 def _float32(W: Tensor, _scales: Magnitudes) -> Tensor:
-    return _of_floats(W, 23, -126)
+    return _of_floats(W, *_PLAIN_FLOATS["float32"])
 
 
 def _float16(W: Tensor, _scales: Magnitudes) -> Tensor:
-    return _of_floats(W, 10, -14)
+    return _of_floats(W, *_PLAIN_FLOATS["float16"])
 
 
 def _bf16(W: Tensor, _scales: Magnitudes) -> Tensor:
-    return _of_floats(W, 7, -126)
+    return _of_floats(W, *_PLAIN_FLOATS["bf16"])
 
 
 def _fp8(W: Tensor, scales: Magnitudes) -> Tensor:
@@ -106,6 +122,23 @@ def rounding_steps(
     if scales is None:
         scales = magnitudes([W]) if name in SCALED else _NO_SCALES
     return ROUNDINGS[name](W, scales)
+
+
+def rounding_variances(
+    W: Float[Tensor, "out in"], name: str, unit: float, scales: Magnitudes | None = None
+) -> Float[Tensor, "out in"]:
+    """The square of the steps over 12, in units of ``unit ** 2``, which keeps them in the range of float32.
+
+    Args:
+        W: as for ``rounding_steps``.
+        name: one of ``ROUNDINGS``.
+        unit: about the size of the entries.
+        scales: as for ``rounding_steps``.
+    """
+    if name in _PLAIN_FLOATS and W.dtype != torch.float64:
+        bits, least = _PLAIN_FLOATS[name]
+        return _powers(W).clamp_(min=2.0**least).mul_(2.0**-bits / (unit * sqrt(12))).square_()
+    return (rounding_steps(W, name, scales) / (unit * sqrt(12))).square_().float()
 
 
 def rounded(W: Float[Tensor, "out in"], name: str) -> Float64[Tensor, "out in"]:

@@ -109,7 +109,7 @@ def _terms(own: Tensor, others: Tensor, variances: Tensor) -> tuple[Tensor, tupl
     And the sums over i of its two parts.
     """
     gaps = (own - others[:, None]).square()
-    weights = torch.where(gaps > 0, 1 / gaps, torch.inf)
+    weights = gaps.reciprocal_()
     if others is own:
         weights.fill_diagonal_(0.0)
     # equal values stay infinite without any noise too

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import frexp, ldexp
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lmd.factors.factors import Factors
@@ -13,7 +14,7 @@ from lmd.layers.convolutions.convolution_maps import ConvolutionMap
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.thin_product import ThinProduct
 from lmd.linalg.rounding.entry_noise import DirectionNoise, direction_noise, factor_noise
-from lmd.linalg.rounding.steps import GROUP, SCALED, magnitudes, rounding_steps
+from lmd.linalg.rounding.steps import GROUP, SCALED, magnitudes, rounding_steps, rounding_variances
 from lmd.sources.loaders import Combined, Evaluated, Loader
 from lmd.sources.rounding import rounding_of
 
@@ -46,7 +47,9 @@ def noise_of_rounding(layer: LayerMatrix, factors: Factors, name: str) -> Direct
     if isinstance(layer, ThinProduct):
         return _of_product(layer, factors, "float32" if name == "stored" else name)
     axis = 0 if layer.shape[0] >= layer.shape[1] else 1
-    return direction_noise(_variances(layer, name, axis), factors.U, factors.Vh, axis)
+    # a power of two, so that it changes no digit
+    unit = ldexp(1.0, frexp(factors.frobenius_norm)[1])
+    return direction_noise(_variances(layer, name, axis, unit), factors.U, factors.Vh, axis).times(unit**2)
 
 
 def _refuse_other_forms(layer: LayerMatrix) -> None:
@@ -60,11 +63,12 @@ def _refuse_other_forms(layer: LayerMatrix) -> None:
         raise InapplicableError(_OTHER_FORM["computed"])
 
 
-def _variances(layer: LayerMatrix, name: str, axis: int) -> Iterator[Float64[Tensor, "out in"]]:
+def _variances(layer: LayerMatrix, name: str, axis: int, unit: float) -> Iterator[Float[Tensor, "out in"]]:
+    """In units of ``unit ** 2``."""
     if name == "stored":
         told = rounding_of(layer.loader)
         if told is not None:
-            yield from _told(replace(layer, loader=told))
+            yield from (panel.div_(unit**2) for panel in _told(replace(layer, loader=told)))
             return
         if _from_rounded(layer.loader):
             raise InapplicableError(_OTHER_FORM["computed"])
@@ -74,7 +78,7 @@ def _variances(layer: LayerMatrix, name: str, axis: int) -> Iterator[Float64[Ten
     for panel in layer.panels() if axis == 0 else _aligned(layer.panels()):
         own = scales.narrow(start, len(panel)) if scales and axis == 0 else scales
         start += len(panel)
-        yield rounding_steps(panel, name, own).square().div_(12)
+        yield rounding_variances(panel, name, unit, own)
 
 
 def _told(errors: LayerMatrix) -> Iterator[Float64[Tensor, "out in"]]:
