@@ -10,7 +10,7 @@ from torch import nn
 from lmd.factors.svd import factors_of, randomised_factors
 from lmd.findings.analysis import InapplicableError
 from lmd.findings.geometry.chance.identifiability import Rounding, identifiability, mixed_spans
-from lmd.findings.geometry.chance.stored_noise import noise_of_rounding
+from lmd.findings.stored_noise import noise_of_rounding
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.thin_product import ThinProduct, stacked
 from lmd.linalg.rounding.entry_noise import direction_noise

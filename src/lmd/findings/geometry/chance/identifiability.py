@@ -9,9 +9,9 @@ from torch import Tensor
 
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, InapplicableError, analysis
-from lmd.findings.geometry.chance.stored_noise import noise_of_rounding
 from lmd.findings.measure import no_baseline, spectrum_of
 from lmd.findings.quantity import Measured, array, quantity
+from lmd.findings.stored_noise import noise_of_rounding
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.linalg.rounding.entry_noise import DirectionNoise, even_noise
 from lmd.linalg.rounding.gaussian_draw import gaussian_draw
