@@ -115,6 +115,7 @@ def _of_product(layer: ThinProduct, factors: Factors, name: str) -> DirectionNoi
     if name not in _FLOATS or _from_rounded(layer.loader):
         raise InapplicableError(_OTHER_FORM["product" if name not in _FLOATS else "computed"])
     L, R = layer.thin()
-    of_left, of_right = (rounding_steps(one, name).square() / 12 for one in (L, R))
-    left = factor_noise(of_left, R, factors.U, factors.Vh)
-    return left.plus(factor_noise(of_right.T, L.T, factors.Vh.T, factors.U.T).transposed())
+    # steps of these types depend on each number alone
+    both = rounding_steps(torch.cat([L, R.T]), name).square_().div_(12)
+    left = factor_noise(both[: len(L)], R, factors.U, factors.Vh)
+    return left.plus(factor_noise(both[len(L) :], L.T, factors.Vh.T, factors.U.T).transposed())
