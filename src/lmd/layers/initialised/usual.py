@@ -43,10 +43,17 @@ def usual_law(row: LayerMatrix, network: Network) -> InitialLaw | str:
         return _of_keras(row, network.facts)
     if str(network.facts.get("format", "")).startswith("ONNX") and "pytorch" not in str(network.facts.get("producer")):
         return "the ONNX file does not tell the framework that it was trained in"
-    config = network.facts.get("config")
-    if isinstance(config, Mapping):
+    config = _configuration(network)
+    if config:
         return _of_hugging_face(row, config)
     return _of_torch(row)
+
+
+def _configuration(network: Network) -> Mapping[str, Any]:
+    """Of Hugging Face: what the module holds, which knows its defaults too, or else what the file says."""
+    held = getattr(getattr(network.skeleton, "config", None), "to_dict", None)
+    told = held() if callable(held) else network.facts.get("config")
+    return told if isinstance(told, Mapping) else {}
 
 
 def _refused(row: LayerMatrix) -> str:
