@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.cli.conftest import Lmd
 
-POLICY = "[[rule]]\nfinding = 'rank_99'\nat_least = {least}\n\n[[rule]]\nnever = ['collapsed']\n"
+POLICY = "[[rule]]\nfinding = 'rank_99'\nat_least = {least}\n\n[[rule]]\nfinding = 'spectral_norm'\nat_most = 100\n"
 
 
 def test_exit_codes_of_a_check(lmd: Lmd, files: Path):

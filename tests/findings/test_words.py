@@ -47,6 +47,32 @@ def test_a_few_huge_entries_are_called_what_they_are():
     assert "a few huge weights" in found.sentence
 
 
+@pytest.mark.parametrize("W", [torch.ones(64, 64), torch.rand(100, 100, generator=torch.Generator().manual_seed(0))])
+def test_a_mean_is_no_outlier(W):
+    found = record(W)
+    assert "outlier-driven" not in found.words
+    assert "huge" not in found.sentence
+
+
+def test_directions_that_are_missing_are_no_chance():
+    U, S, Vh = torch.linalg.svd(drawn(128, 128).double())
+    S[-20:] = 0
+    assert "random" not in record((U * S) @ Vh).words
+
+
+def test_rows_that_sum_to_zero_are_no_chance():
+    W = drawn(10, 64)
+    assert record(W).words == ["random"]
+    assert "random" not in record(W - W.mean(dim=0)).words
+
+
+@pytest.mark.parametrize(
+    ("count", "word"), [(8, "an 8"), (11, "an 11"), (18, "an 18"), (81, "an 81"), (9, "a 9"), (110, "a 110")]
+)
+def test_the_article_fits_the_number(count, word):
+    assert f"ignores {word}-dimensional part" in record(torch.eye(4 + count)[:4]).sentence
+
+
 def test_a_map_of_few_directions_is_collapsed():
     W = drawn(64, 3, seed=1) @ drawn(3, 64, seed=2)
     found = record(W)

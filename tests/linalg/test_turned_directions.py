@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmd.linalg.chance.gaussian_draw import gaussian_draw
 from lmd.linalg.rounding.entry_noise import direction_noise, even_noise, factor_noise
-from lmd.linalg.rounding.gaussian_draw import gaussian_draw
 from lmd.linalg.rounding.steps import ROUNDINGS, dithered, magnitudes, rounded, rounding_steps
 from lmd.linalg.rounding.turned_directions import Turned, turned_directions
 

@@ -43,6 +43,9 @@ def test_limits_hold_or_break():
         ({"value": 3.0, "error": 0.0, "direction": "lower"}, Rule("stable_rank", at_most=2), "broken"),
         ({"value": 3.0, "error": 0.0, "direction": "upper"}, Rule("stable_rank", at_least=2), "undecided"),
         ({"value": 3.0, "error": 0.0, "direction": "upper"}, Rule("stable_rank", at_most=4), None),
+        ({"value": 3.0, "error": 0.0, "direction": "upper"}, Rule("stable_rank", at_most=2), "undecided"),
+        ({"value": 3.0, "error": 0.0, "direction": "lower"}, Rule("stable_rank", at_least=4), "undecided"),
+        ({"value": 3.0, "error": 0.0, "direction": "upper"}, Rule("stable_rank", at_least=4), "broken"),
         ({"value": 3.0, "baseline": None}, Rule("stable_rank", at_most_of_random=4), "unmeasured"),
         ({"value": None, "reason": "why"}, Rule("stable_rank", at_most=4), "unmeasured"),
     ],
@@ -55,6 +58,22 @@ def test_errors_and_sides_of_bounds_count(number, rule, verdict):
 def test_words_may_be_forbidden_or_demanded():
     assert len(verdicts(Rule(never=("random",)))) == 2
     assert verdicts(Rule(never=("collapsed",)), Rule(always=("random",))) == []
+
+
+def test_a_layer_that_failed_passes_no_rule():
+    model = torch.nn.Sequential(torch.nn.Linear(12, 12), torch.nn.Linear(12, 12))
+    model[1].weight.data[0, 0] = torch.nan
+    atlas = lmd.decompose(model)
+    assert verdicts(Rule("spectral_norm", at_most=1e3), atlas=atlas) == [(1, "1", "unmeasured")]
+    assert verdicts(Rule(never=("collapsed",)), atlas=atlas) == [(1, "1", "unmeasured")]
+    assert verdicts(Rule(never=("collapsed",), layers="0"), atlas=atlas) == []
+
+
+def test_words_that_cannot_be_tested_do_not_count():
+    atlas = lmd.decompose(torch.nn.Sequential(torch.nn.Linear(20, 20), torch.nn.Linear(20, 3)))
+    found = check(atlas, Policy((Rule(always=("random",)), Rule(never=("random",), layers="1"))))
+    assert found.counts == (1, 0)
+    assert [(breach.rule, breach.verdict) for breach in found.breaches] == [(2, "unmeasured")]
 
 
 def test_findings_on_data_and_saved_atlases(tmp_path):
@@ -80,6 +99,7 @@ def test_findings_on_data_and_saved_atlases(tmp_path):
         ("[[rule]]\nfinding = 'loss'\nat_last = 1", "at_least"),
         ("[[rule]]\nfinding = 'loss'\nat_least = '1'", "number"),
         ("[[rule]]\nfinding = 'loss'\nat_least = true", "number"),
+        ("[[rule]]\nfinding = 'loss'\nat_least = nan", "number"),
         ("[[rule]]\nlayers = 3\nnever = 'random'", "type str"),
         ("[[rule]]\nnever = [1]", "list"),
         ("", "one \\[\\[rule\\]\\]"),

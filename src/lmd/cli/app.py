@@ -12,8 +12,8 @@ import typer
 from lmd.atlas.json_values import json_value
 from lmd.cli.checking.command import check
 from lmd.cli.comparing.command import compare, earlier_comparison, saved_page
-from lmd.cli.comparing.limits import limited
 from lmd.cli.exits import OneLine, exits
+from lmd.cli.limits import limited
 from lmd.cli.on_data.options import (
     Data,
     HeaderRow,

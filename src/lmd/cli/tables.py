@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["atlas_table", "console_for_tables", "coverage_line", "diagnosis_table", "inspection_table"]
 
-_WIDTH_OF_A_PIPE = 160
+_WIDTH_OF_A_PIPE = 200
 
 
 class _Console(Console):

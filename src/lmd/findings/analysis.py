@@ -51,7 +51,7 @@ class NotApplicable(Finding):
 
 
 class Asked:
-    """Base of what asks for an analysis that is made for none who does not ask: without it, nothing is said of it."""
+    """Base of options without which an analysis is left out, and not reported as not applicable."""
 
     __slots__ = ()
 

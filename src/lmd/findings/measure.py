@@ -20,6 +20,7 @@ __all__ = [
     "leading_value",
     "measured",
     "no_baseline",
+    "refuse_without_directions",
     "spectrum_of",
 ]
 
@@ -68,6 +69,18 @@ def leading_value(factors: Factors) -> float:
     if factors.rank == 0:
         raise InapplicableError("no singular values were asked for")
     return factors.S[0].item()
+
+
+def refuse_without_directions(*given: Factors) -> None:
+    """Refuse factors that have no singular direction of their own.
+
+    Raises:
+        InapplicableError: none was kept, or the matrix is zero.
+    """
+    if any(factors.rank == 0 for factors in given):
+        raise InapplicableError("no singular vectors were kept")
+    if any(factors.S[0] == 0 for factors in given):
+        raise InapplicableError("undefined for the zero matrix, whose directions are any")
 
 
 def measured(factors: Factors, function: Callable[[Tensor], Tensor], baseline: Tensor | None) -> Measured:

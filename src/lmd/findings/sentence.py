@@ -3,13 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lmd.findings.words import CHANCE, TESTS, value_of, words_of
+from lmd.findings.words import CHANCE, TESTS, orderless, value_of, words_of
 
 __all__ = ["CLAUSES", "sentence_of"]
 
 Entry = Mapping[str, Any]
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _FAR_FROM_START = 1.1
+_COPYING = 4.5
+"""Over the number of eigenvalues: three standard deviations of the score of a Gaussian map, each 1.5 over it."""
 
 
 def sentence_of(entry: Entry) -> str:
@@ -43,21 +45,20 @@ def _stretches(entry: Entry) -> str:
         random = value_of(entry, "operator_norm_lower", "baseline")
         beside = "" if random is None else f" ({_short(random)}{_TIMES} if its kernel were random)"
         return f"stretches a whole input up to {_short(lower)}{_TIMES} and none beyond {_short(upper)}{_TIMES}{beside}"
-    norm, random = value_of(entry, "spectral_norm"), value_of(entry, "spectral_norm", "baseline")
+    norm = value_of(entry, "spectral_norm")
     if norm is None:
         return ""
     what = " a patch" if entry["kind"] == "kernel_matrix" else ""
-    beside = "" if random is None else f" ({_short(random)}{_TIMES} if random)"
-    return f"stretches{what} up to {_short(norm)}{_TIMES}{beside}"
+    return f"stretches{what} up to {_short(norm)}{_TIMES}{_if_random(entry, 'spectral_norm', _TIMES)}"
 
 
 def _ignores(entry: Entry) -> str:
-    part, random = value_of(entry, "ignored_dimension"), value_of(entry, "ignored_dimension", "baseline")
+    part = value_of(entry, "ignored_dimension")
     if not part:
         return ""
-    beside = f" ({random} if random)" if random is not None else ""
-    beside = " by its shape" if part == entry["shape"][1] - _full_rank(entry) else beside
-    return f"ignores a {part}-dimensional part of its input{beside}"
+    by_shape = part == entry["shape"][1] - _full_rank(entry)
+    beside = " by its shape" if by_shape else _if_random(entry, "ignored_dimension")
+    return f"ignores {_article(int(part))} {part}-dimensional part of its input{beside}"
 
 
 def _against_chance(entry: Entry) -> str:
@@ -65,19 +66,24 @@ def _against_chance(entry: Entry) -> str:
     spikes, beyond = value_of(entry, "shuffled_spikes"), value_of(entry, "gaussian_spikes")
     least = min((p for key in TESTS if (p := value_of(entry, key)) is not None), default=None)
     if "random" in words:
-        return f"is not told from a random matrix (smallest p = {least:.2g})"
+        return f"is not told from a random matrix (smallest p {_probability(least)})"
     if "outlier-driven" in words:
         alone = value_of(entry, "outlier_spikes")
         return f"owes {alone} of its {beyond} directions beyond chance to a few huge weights"
+    if orderless(entry):
+        alone = value_of(entry, "outlier_spikes")
+        return f"owes {alone} of its {beyond} directions beyond chance to no order of its weights, as to a mean"
     if "trained" in words:
         return f"has {spikes} direction{'s' if spikes != 1 else ''} that its weights in another order would not have"
-    return "" if least is None or least >= CHANCE else f"differs from a random matrix (smallest p = {least:.2g})"
+    return (
+        "" if least is None or least >= CHANCE else f"differs from a random matrix (smallest p {_probability(least)})"
+    )
 
 
 def _since_the_start(entry: Entry) -> str:
     beyond, p = value_of(entry, "initial_from"), value_of(entry, "initial_p")
     if beyond is not None and p is not None:
-        if beyond == 0 and p >= CHANCE:
+        if beyond == 0:
             return f"is indistinguishable from its initialisation (p = {p:.2g})"
         return f"is indistinguishable from its initialisation beyond direction {beyond}"
     ratio = value_of(entry, "scale_ratio")
@@ -95,8 +101,7 @@ def _gains(entry: Entry) -> str:
 
 def _iterated(entry: Entry) -> str:
     radius = value_of(entry, "spectral_radius") if entry["kind"] == "gate" else None
-    random = value_of(entry, "spectral_radius", "baseline")
-    beside = "" if random is None else f" ({_short(random)} if random)"
+    beside = _if_random(entry, "spectral_radius")
     return "" if radius is None else f"maps the state with a spectral radius of {_short(radius)}{beside}"
 
 
@@ -104,15 +109,19 @@ def _copies(entry: Entry) -> str:
     score = value_of(entry, "copying_score") if entry["kind"] == "value_output" else None
     if score is None:
         return ""
-    return f"{'copies' if score > 0 else 'inverts'} what it reads (copying score {score:+.2f}, random 0)"
+    chance = _COPYING / _full_rank(entry)
+    said = f"copying score {score:+.2f}, random 0 ± {chance:.2f}"
+    if abs(score) <= chance + (value_of(entry, "copying_score", "error") or 0.0):
+        return f"neither copies nor inverts what it reads ({said})"
+    return f"{'copies' if score > 0 else 'inverts'} what it reads ({said})"
 
 
 def _on_data(entry: Entry) -> str:
     share, random = value_of(entry, "data_gain_share"), value_of(entry, "data_gain_share", "baseline")
     if share is None:
         return ""
-    beside = "" if random is None else f"; {random:.0%} of an input that is noise"
-    return f"gives the data {share:.0%} of its largest gain{beside}"
+    beside = "" if random is None else f" ({100 * random:.0f} % for noise)"
+    return f"gives the data {100 * share:.0f} % of its largest gain{beside}"
 
 
 def _dead(entry: Entry) -> str:
@@ -126,16 +135,31 @@ CLAUSES: Sequence[tuple[str, Callable[[Entry], str]]] = (
     ("`ignored_dimension` is not 0", _ignores),
     ("the word near-isometric", _gains),
     (
-        "the first that is said of the words random, outlier-driven and trained, or else a p-value below 0.0005",
+        f"the first that is said of the words random, outlier-driven and trained, or else a p-value below {CHANCE:g}",
         _against_chance,
     ),
     (f"`initial_from` is known, or `scale_ratio` is beyond {_FAR_FROM_START:g} or its inverse", _since_the_start),
     ("`spectral_radius` of a gate", _iterated),
-    ("`copying_score` of a value-output circuit", _copies),
+    (f"`copying_score` of a value-output circuit; beyond {_COPYING:g} over its rank with a verb", _copies),
     ("`data_gain_share` is known", _on_data),
     ("`dead_units` is not 0", _dead),
 )
 """When a clause is said, and what it says."""
+
+
+def _if_random(entry: Entry, key: str, unit: str = "") -> str:
+    random = value_of(entry, key, "baseline")
+    return "" if random is None else f" ({_short(random)}{unit} if random)"
+
+
+def _probability(p: float | int) -> str:
+    return f"= {p:.2g}" if p > 0 else "< 1e-300"
+
+
+def _article(number: int) -> str:
+    """Before a number in words: eight, eleven and eighteen begin with a vowel, and so do their thousands."""
+    first = f"{number:,}".partition(",")[0]
+    return "an" if first.startswith("8") or first in ("11", "18") else "a"
 
 
 def _full_rank(entry: Entry) -> int:
@@ -143,4 +167,4 @@ def _full_rank(entry: Entry) -> int:
 
 
 def _short(number: float | int) -> str:
-    return format(number, ".3g")
+    return str(number) if isinstance(number, int) else format(number, ".3g")

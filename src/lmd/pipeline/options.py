@@ -69,14 +69,20 @@ class Options:
         if self.rounding != "stored" and self.rounding not in ROUNDINGS:
             known = ", ".join(("stored", *ROUNDINGS))
             raise ValueError(f"rounding={self.rounding!r} must be one of {known}; leave it out for the stored type.")
-        if self.power_law_draws < 0 or (self.power_law_draws and not self.power_law):
-            raise ValueError(
-                f"power_law_draws={self.power_law_draws} must be 0 or more, and is about a fit that was not asked for; "
-                f"add power_law=True (--weightwatcher-columns)."
-            )
+        self._refuse_draws()
         if self.error is not None and not 0 <= self.error < 1:
             raise ValueError(
                 f"error={self.error} must be at least 0 and below 1: the relative Frobenius error to allow."
+            )
+
+    def _refuse_draws(self) -> None:
+        draws = self.power_law_draws
+        if draws < 0:
+            raise ValueError(f"power_law_draws={draws} must be 0 or more; 0 makes no p-value of the fit.")
+        if draws and not self.power_law:
+            raise ValueError(
+                f"power_law_draws={draws} is about a fit that was not asked for; add power_law=True "
+                f"(--weightwatcher-columns)."
             )
 
     def _refuse_types(self) -> None:

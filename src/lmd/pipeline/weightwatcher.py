@@ -117,7 +117,10 @@ def _sizes(found: Mapping[str, Any], spectrum: Tensor | None) -> Row:
 
 
 def _noise(found: Mapping[str, Any], sides: tuple[int, int]) -> Row:
-    """The bulk as it would be if all of the layer were noise of its Frobenius norm."""
+    """The bulk as it would be if all of the layer were noise of its Frobenius norm.
+
+    Its upper end is what 1 of 100 draws pass (Tracy-Widom), its lower end the limit of large layers (Marchenko-Pastur).
+    """
     edge, largest, whole = found.get("gaussian_edge"), found.get("spectral_norm"), found.get("noise_edge")
     small, large = (sqrt(side) for side in sides)
     return {

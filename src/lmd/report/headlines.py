@@ -87,7 +87,7 @@ def _random(layers: Sequence[Mapping[str, Any]]) -> Headline | None:
     random = [_called(layer) for layer in tested if "random" in layer["words"]]
     label = "layer is" if len(tested) == 1 else "layers are"
     named = ", ".join(random[:3]) + ", …" * (len(random) > 3)
-    return f"{len(random):,} of {len(tested):,}", f"{label} not told from a random matrix by any of four tests", named
+    return f"{len(random):,} of {len(tested):,}", f"{label} not told from a random matrix by any of six tests", named
 
 
 def _spikes(layers: Sequence[Mapping[str, Any]]) -> Headline | None:

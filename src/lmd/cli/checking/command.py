@@ -39,7 +39,7 @@ def check(  # noqa: PLR0913 - typer reads a command's options from its parameter
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, and no output but the exit code.")] = False,
 ) -> None:
     """Hold the findings against limits: exit code 0 if all demands are met, 1 with the layers that break them."""
-    from lmd.cli.comparing.limits import limited
+    from lmd.cli.limits import limited
 
     with exits(), limited(threads):
         from lmd.cli.progress import layer_progress

@@ -23,7 +23,7 @@ def check_table(found: "Checked") -> None:
     head = f"{found.network}: {verdict}, {count - len(broken)} of {count} rule{'s' if count > 1 else ''} met"
     console.print(Text(plain(head), style="bold"))
     for number, (rule, checked) in enumerate(zip(found.policy.rules, found.counts, strict=True), 1):
-        state, style = ("broken", "red") if number in broken else ("holds", "green")
+        state, style = ("not met", "red") if number in broken else ("met", "green")
         where = "" if rule.layers == "*" else f", layers {rule.layers}"
         console.print(Text.assemble((f"{state:<7}", style), plain(f" {number}. {rule}{where} ({checked} checked)")))
     if found.breaches:

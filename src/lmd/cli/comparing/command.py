@@ -41,7 +41,7 @@ def compare(  # noqa: PLR0913 - typer reads a command's options from its paramet
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no hints.")] = False,
 ) -> None:
     """Say what moved between two models, or along several: sizes, spectra, leading directions, each with its null."""
-    from lmd.cli.comparing.limits import limited
+    from lmd.cli.limits import limited
 
     with exits(), limited(threads):
         found = earlier_comparison(models) or _fresh(

@@ -70,7 +70,7 @@ def from_npz(path: Path) -> Table:
                 )
             wanted = [members[name] for name in (inputs, targets) if name is not None]
             shapes = [_checked_member(archive, info, path.name) for info in wanted]
-    # NotImplementedError, the library's word for a way of packing that it does not know, is one of RuntimeError
+    # RuntimeError: encrypted members, and compression methods that the library does not know
     except (zipfile.BadZipFile, EOFError, RuntimeError) as fault:
         raise UnreadableDataError(f"{path.name} is no npz archive that can be read: {fault}; save it again.") from fault
     _refuse_empty(shapes[0], path.name)

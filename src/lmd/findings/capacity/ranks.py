@@ -20,6 +20,7 @@ from lmd.findings.measure import (
 )
 from lmd.findings.quantity import Measured, quantities_of, quantity
 from lmd.linalg.chance.hard_threshold import hard_threshold_rank
+from lmd.linalg.maps.isometry import numerical_rank
 
 __all__ = ["Ranks", "ranks"]
 
@@ -96,12 +97,11 @@ def ranks(factors: Factors) -> Ranks:
     if factors.spectrum is None:
         return _leading(factors, base)
     _, error = spectrum_of(factors)
-    tolerance = max(factors.shape) * torch.finfo(torch.float64).eps
     drowned = error[-1].item() if error.numel() else 0.0
     rank_90, rank_95, rank_99, rank_99_9 = counted_each(factors, _energy, base)
     return Ranks(
         layer=factors.layer,
-        numerical_rank=counted(factors, partial(_numerical, tolerance=tolerance, floor=drowned), base),
+        numerical_rank=counted(factors, partial(numerical_rank, side=max(factors.shape), floor=drowned), base),
         stable_rank=measured(factors, _stable, base),
         effective_rank=measured(factors, _effective, base),
         participation_ratio=measured(factors, _participation, base),
@@ -128,10 +128,6 @@ def _leading(factors: Factors, base: Tensor | None) -> Ranks:
     error = 2 * value * factors.residual / largest
     stable = Measured(value, None if base is None else _stable(base).item(), error, "upper", no_baseline(factors))
     return Ranks(layer=factors.layer, **{**absent, "stable_rank": stable})
-
-
-def _numerical(S: Tensor, *, tolerance: float, floor: float) -> int:
-    return int((max(tolerance * S[0].item(), floor) < S).sum()) if S.numel() else 0
 
 
 def _stable(S: Tensor) -> Tensor:

@@ -68,13 +68,16 @@ def moments_of(operator: Operator) -> Moments:
     across: tuple[list[Tensor], list[Tensor]] = ([], [])
     along = [torch.zeros(operator.shape[1 - axis], dtype=torch.float64) for _ in range(2)]
     third = fourth = largest = 0.0
-    for panel in operator.panels():
+    for stored in operator.panels():
+        # the order of a sum, and so its last digit, must not depend on how a file lays its rows out
+        panel = stored.contiguous()
         squares = panel.square()
         for index, values in enumerate((panel, squares)):
             across[index].append(values.sum(dim=1 - axis))
             along[index] += values.sum(dim=axis)
-        third += torch.dot(panel.flatten(), squares.flatten()).item()
-        fourth += torch.dot(squares.flatten(), squares.flatten()).item()
+        flat, flat_squares = panel.flatten(), squares.flatten()
+        third += torch.dot(flat, flat_squares).item()
+        fourth += torch.dot(flat_squares, flat_squares).item()
         largest = max(largest, squares.max().item())
     joined = [torch.cat(parts) for parts in across]
     sums, of_squares = ((j, a) if axis == 0 else (a, j) for j, a in zip(joined, along, strict=True))

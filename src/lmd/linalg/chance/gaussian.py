@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lmd.linalg.chance.marchenko_pastur import marchenko_pastur_quantiles, noise_edge
 
-__all__ = ["entry_scale", "gaussian_edge", "gaussian_product_spectrum", "gaussian_spectrum"]
+__all__ = ["bulk_edge", "entry_scale", "gaussian_product_spectrum", "gaussian_spectrum"]
 
 _SMALL_BLOCK = 16
 
@@ -81,7 +81,7 @@ def _triangular_draw(rows: int, columns: int, generator: numpy.random.Generator)
     return R
 
 
-def gaussian_edge(shape: tuple[int, int], frobenius_norm: float, *, groups: int = 1) -> float:
+def bulk_edge(shape: tuple[int, int], frobenius_norm: float, *, groups: int = 1) -> float:
     """``s (sqrt(out) + sqrt(in))``, ``s`` the root mean square entry: where the noise spectrum ends.
 
     Of a block-diagonal map ``s (sqrt(out) + sqrt(in) + sqrt(2 log(20 groups)))`` of one block: all the blocks of a

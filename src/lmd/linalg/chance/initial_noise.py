@@ -9,7 +9,7 @@ from torch import Tensor
 from lmd.linalg.chance.gaussian import gaussian_spectrum
 from lmd.linalg.chance.spectra import kolmogorov_distance
 
-__all__ = ["Beyond", "beyond_spikes", "noise_distance", "size_p"]
+__all__ = ["Beyond", "beyond_spikes", "farthest_noise", "noise_distance", "size_p"]
 
 _TYPICAL, _FAR = 0.55, 1.5
 """Kolmogorov distance of noise to its own law, in ``log(rank)/rank``: the mean and well beyond the largest of 200 draws
@@ -54,7 +54,7 @@ def beyond_spikes(values: Float64[Tensor, " rank"], shape: tuple[int, int], spik
     rank = min(shape) - spikes
     left = (m - spikes, n - spikes)
     law = gaussian_spectrum(left, sqrt(left[0] * left[1]))
-    return Beyond(p, kolmogorov_distance(values[spikes:], law), _FAR * log(max(rank, 2)) / max(rank, 2))
+    return Beyond(p, kolmogorov_distance(values[spikes:], law), farthest_noise(rank))
 
 
 def size_p(energy: float, count: int, excess: float) -> float:
@@ -64,6 +64,11 @@ def size_p(energy: float, count: int, excess: float) -> float:
     1.0
     """
     return erfc(abs(energy - count) / sqrt((2 + excess) * count) / sqrt(2))
+
+
+def farthest_noise(rank: int) -> float:
+    """Kolmogorov distance to the Marchenko-Pastur law that the spectrum of noise stays under; measured, not proved."""
+    return _FAR * log(max(rank, 2)) / max(rank, 2)
 
 
 def noise_distance(rank: int) -> float:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-__all__ = ["isometry_constant", "isometry_distance", "log_volume", "numerical_range"]
+__all__ = ["isometry_constant", "isometry_distance", "log_volume", "numerical_rank"]
 
 _EPS = torch.finfo(torch.float64).eps
 
@@ -24,7 +24,7 @@ def isometry_distance(S: Float64[Tensor, " rank"]) -> Float64[Tensor, ""]:
 
 
 def isometry_constant(S: Float64[Tensor, " rank"]) -> Float64[Tensor, ""]:
-    """``max |s^2 / mean(s^2) - 1|``: the largest relative change of a squared length, after the best scaling.
+    """``max |s^2 / mean(s^2) - 1|``: the largest relative change of a squared length, the mean of ``s^2`` scaled to 1.
 
     >>> isometry_constant(torch.tensor([3.0, 1.0], dtype=torch.float64)).item()
     0.8
@@ -33,7 +33,7 @@ def isometry_constant(S: Float64[Tensor, " rank"]) -> Float64[Tensor, ""]:
     return (q / q.mean() - 1).abs().max()
 
 
-def numerical_range(S: Float64[Tensor, " rank"], side: int, *, floor: float = 0.0) -> int:
+def numerical_rank(S: Float64[Tensor, " rank"], side: int, *, floor: float = 0.0) -> int:
     """How many values, descending, are above rounding: ``side`` times eps times the first, or ``floor``."""
     return int((max(side * _EPS * S[0].item(), floor) < S).sum()) if S.numel() else 0
 

@@ -11,8 +11,6 @@ from lmd.linalg.threads import fitting_threads
 
 __all__ = ["Invariants", "invariants", "partial_angles", "rotation_angles", "thin_invariants"]
 
-_EPS = 2.0**-52
-
 
 @dataclass(frozen=True, slots=True)
 class Invariants:

@@ -5,7 +5,7 @@ from math import erfc, log, pi, sqrt
 import numpy
 from jaxtyping import Float64
 from numpy.typing import NDArray
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.special import erfcx, log_ndtr
 from scipy.stats import chi2
 from torch import Tensor
@@ -87,7 +87,7 @@ def _log_normal(first: float, second: float) -> float:
     and the mean then ``c``.
     """
     wanted = min(max(second / first**2, _ratio(_NEAREST)), _ratio(_FARTHEST))
-    t = float(brentq(lambda at: _ratio(at) - wanted, _NEAREST, _FARTHEST, xtol=1e-12))  # type: ignore[arg-type]  # no full output
+    t = root_scalar(lambda at: _ratio(at) - wanted, bracket=(_NEAREST, _FARTHEST), method="brentq", xtol=1e-12).root
     scale = _mean(t) / first
     return log(scale) - t * scale * first - scale**2 * second / 2 - _log_integral(t)
 

@@ -9,11 +9,13 @@ from typing import Any, Literal
 from torch import nn
 
 from lmd.atlas.atlas import Atlas
-from lmd.findings.words import words_of
+from lmd.findings.words import can_be_said, words_of
 from lmd.pipeline.checking.policy import Policy, Rule, read_policy
 from lmd.pipeline.decompose import decompose
 
 __all__ = ["Breach", "Checked", "check"]
+
+_ONE_SIDED = {"lower": "only a lower bound is known", "upper": "only an upper bound is known"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +110,31 @@ def _atlas(model: nn.Module | str | Path | Atlas, options: Mapping[str, Any]) ->
         raise ValueError(f"{', '.join(given)} came with an atlas, which holds its findings already; leave them out.")
     if isinstance(model, Atlas):
         return model
-    # no test needs the singular vectors but those that localise
     return Atlas.load(model) if held and not isinstance(model, nn.Module) else decompose(model, **options)
 
 
 def _held(number: int, rule: Rule, atlas: Atlas) -> tuple[int, list[Breach]]:
     """How many rows had a number, and which of them do not meet the rule."""
-    about = list(_about(rule, atlas))
-    if not rule.finding:
-        breaches = [breach for entry in about for breach in _wording(number, rule, entry)]
-        return len(about), breaches if about else [_unmeasured(number, rule, "no layer fits")]
-    found = [
-        (name, number) for name, number in _numbers(rule, about, atlas) if isinstance(number.get("value"), int | float)
-    ]
+    fitting = list(_about(rule, atlas))
+    about = [entry for entry in fitting if not entry["failed"]]
+    failed = [_unmeasured(number, rule, entry["reason"], entry["name"]) for entry in fitting if entry["failed"]]
+    count, breaches = _numbers_held(number, rule, about, atlas) if rule.finding else _words_held(number, rule, about)
+    return count, [*breaches, *failed]
+
+
+def _words_held(number: int, rule: Rule, about: list[Mapping[str, Any]]) -> tuple[int, list[Breach]]:
+    """Of the rows for which the tests of the words can be made."""
+    tested = [(entry, word) for entry in about for word in (*rule.never, *rule.always) if can_be_said(entry, word)]
+    breaches = [breach for entry, word in tested if (breach := _wording(number, rule, entry, word)) is not None]
+    names = {entry["name"] for entry, _ in tested}
+    return len(names), breaches if names else [_unmeasured(number, rule, "no layer that fits can be tested")]
+
+
+def _numbers_held(number: int, rule: Rule, about: list[Mapping[str, Any]], atlas: Atlas) -> tuple[int, list[Breach]]:
+    numbers = list(_numbers(rule, about, atlas))
+    found = [(name, one) for name, one in numbers if isinstance(one.get("value"), int | float)]
     if not found:
-        reasons = [number.get("reason") or "a curve" for _, number in _numbers(rule, about, atlas)]
+        reasons = [one.get("reason") or "a curve" for _, one in numbers]
         return 0, [_unmeasured(number, rule, reasons[0] if reasons else "no layer that fits has it")]
     return len(found), [breach for name, one in found for breach in _limits(number, rule, name, one)]
 
@@ -131,7 +143,7 @@ def _about(rule: Rule, atlas: Atlas) -> Iterator[Mapping[str, Any]]:
     for record in atlas.layers:
         entry = record.entry
         fits = fnmatchcase(record.name, rule.layers) and (not rule.kinds or entry["kind"] in rule.kinds)
-        if fits and not record.failed and (rule.views or entry["view_of"] is None):
+        if fits and (rule.views or entry["view_of"] is None):
             yield entry
 
 
@@ -143,18 +155,16 @@ def _numbers(rule: Rule, about: list[Mapping[str, Any]], atlas: Atlas) -> Iterat
             yield entry["name"], entry["findings"][rule.finding]
 
 
-def _wording(number: int, rule: Rule, entry: Mapping[str, Any]) -> Iterator[Breach]:
-    said = words_of(entry)
-    for word in rule.never:
-        if word in said:
-            yield Breach(number, str(rule), entry["name"], None, None, None, "broken", f"it is {word}")
-    for word in rule.always:
-        if word not in said:
-            yield Breach(number, str(rule), entry["name"], None, None, None, "broken", f"it is not {word}")
+def _wording(number: int, rule: Rule, entry: Mapping[str, Any], word: str) -> Breach | None:
+    said = word in words_of(entry)
+    if said == (word in rule.always):
+        return None
+    reason = f"it is {'' if said else 'not '}{word}"
+    return Breach(number, str(rule), entry["name"], None, None, None, "broken", reason)
 
 
 def _limits(number: int, rule: Rule, layer: str, found: Mapping[str, Any]) -> Iterator[Breach]:
-    value, error, baseline = found["value"], found.get("error") or 0.0, found.get("baseline")
+    value, error, baseline = found["value"], found.get("error"), found.get("baseline")
     for name in ("at_least", "at_most", "at_least_of_random", "at_most_of_random"):
         times = getattr(rule, name)
         if times is None:
@@ -165,15 +175,27 @@ def _limits(number: int, rule: Rule, layer: str, found: Mapping[str, Any]) -> It
             yield Breach(number, str(rule), layer, value, error, None, "unmeasured", reason)
             continue
         limit = times * baseline if of_random else times
-        sign = 1 if name.startswith("at_least") else -1
-        room = sign * (value - limit)
-        wrong_side = found.get("direction") == ("upper" if sign > 0 else "lower")
-        if room >= error and not wrong_side:
-            continue
-        open_ = room > -error or (wrong_side and room >= error)
-        reason = f"only an {found['direction']} bound is known" if wrong_side and open_ else ""
-        yield Breach(number, str(rule), layer, value, error, limit, "undecided" if open_ else "broken", reason)
+        verdict = _verdict(found, limit, 1 if name.startswith("at_least") else -1)
+        if verdict is not None:
+            reason = _ONE_SIDED.get(found.get("direction", ""), "") if verdict == "undecided" else ""
+            yield Breach(number, str(rule), layer, value, error, limit, verdict, reason)
 
 
-def _unmeasured(number: int, rule: Rule, reason: str) -> Breach:
-    return Breach(number, str(rule), "", None, None, None, "unmeasured", reason)
+def _verdict(found: Mapping[str, Any], limit: float | int, sign: int) -> Literal["broken", "undecided"] | None:
+    """Whether a number is proved to be on the right side of a limit (None), on the wrong one, or neither.
+
+    Args:
+        found: with ``value``, ``error`` and ``direction``: a lower bound proves that the quantity
+            is large, and never that it is small; an upper bound the other way round.
+        limit: what it is compared with.
+        sign: 1 where it must be at least that, -1 where at most.
+    """
+    room, error, direction = sign * (found["value"] - limit), found.get("error") or 0.0, found.get("direction")
+    proves, disproves = ("lower", "upper") if sign > 0 else ("upper", "lower")
+    if room >= error and direction != disproves:
+        return None
+    return "broken" if room <= -error and room < 0 and direction != proves else "undecided"
+
+
+def _unmeasured(number: int, rule: Rule, reason: str, layer: str = "") -> Breach:
+    return Breach(number, str(rule), layer, None, None, None, "unmeasured", reason)

@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def read_policy(path: str | Path) -> Policy:
     """
     place = Path(path)
     try:
-        told = tomllib.loads(place.read_text())
+        told = tomllib.loads(place.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise ValueError(f"{place} is no TOML ({fault}); write one [[rule]] for each demand.") from fault
     rules = told.pop("rule", [])
@@ -96,24 +97,33 @@ def _rule(told: Mapping[str, Any], place: str) -> Rule:
         [word for name in _WORDS for word in words.get(name, ())], [rule.word for rule in RULES], place, "a word"
     )
     for name in _LIMITS:
-        if name in told and (not isinstance(told[name], int | float) or isinstance(told[name], bool)):
+        if name in told and (not _is_number(told[name])):
             raise ValueError(f"{place}: {name} = {told[name]!r} is no number; give one, such as 0.5.")
     for name, kind in (("finding", str), ("layers", str), ("views", bool)):
         if name in told and not isinstance(told[name], kind):
-            raise ValueError(f"{place}: {name} = {told[name]!r} must be of type {kind.__name__}.")
+            raise ValueError(
+                f"{place}: {name} = {told[name]!r} must be of type {kind.__name__}; write it so, or leave it out."
+            )
     rule = Rule(**{**told, **words})
     limited = any(getattr(rule, name) is not None for name in _LIMITS)
     if bool(rule.finding) != limited or not (limited or rule.never or rule.always):
-        raise ValueError(f"{place} must name a finding and a limit ({', '.join(_LIMITS)}), or words (never, always).")
+        said = ", ".join(told) or "nothing"
+        raise ValueError(
+            f"{place} says {said}; it must name a finding and a limit ({', '.join(_LIMITS)}), or words (never, always)."
+        )
     if rule.finding:
         _refuse_unknown([rule.finding], list(glossary()), place, "a finding")
     return rule
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
 def _listed(value: Any, place: str) -> tuple[str, ...]:
     found = [value] if isinstance(value, str) else value
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise ValueError(f"{place} = {value!r} must be a word or a list of them.")
+        raise ValueError(f'{place} = {value!r} must be a word or a list of them; write one, such as "random".')
     return tuple(found)
 
 

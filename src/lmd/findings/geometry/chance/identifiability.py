@@ -8,13 +8,13 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from lmd.factors.factors import Factors
-from lmd.findings.analysis import Finding, InapplicableError, analysis
-from lmd.findings.measure import no_baseline, spectrum_of
+from lmd.findings.analysis import Finding, analysis
+from lmd.findings.measure import no_baseline, refuse_without_directions, spectrum_of
 from lmd.findings.quantity import Measured, array, quantity
 from lmd.findings.stored_noise import noise_of_rounding
 from lmd.layers.layer_matrix import LayerMatrix
+from lmd.linalg.chance.gaussian_draw import gaussian_draw
 from lmd.linalg.rounding.entry_noise import DirectionNoise, even_noise
-from lmd.linalg.rounding.gaussian_draw import gaussian_draw
 from lmd.linalg.rounding.turned_directions import Turned, turned_directions
 
 __all__ = ["DEGREES", "LEVEL", "Identifiability", "Rounding", "identifiability", "mixed_spans"]
@@ -78,10 +78,7 @@ def identifiability(factors: Factors, layer: LayerMatrix, rounding: Rounding) ->
     The baseline is a random matrix of the same shape and size under even noise of the same size.
     """
     values, _ = spectrum_of(factors)
-    if factors.rank == 0:
-        raise InapplicableError("no singular vectors were kept")
-    if values[0] == 0:
-        raise InapplicableError("undefined for the zero matrix, whose directions are any")
+    refuse_without_directions(factors)
     noise = noise_of_rounding(layer, factors, rounding.name)
     found = turned_directions(values, factors.shape, noise, degrees=DEGREES, level=LEVEL)
     random, why = _baseline(factors, noise)

@@ -8,7 +8,7 @@ from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, NotApplicable, analysis
 from lmd.findings.measure import baseline_spectrum, counted, no_baseline, spectrum_of
 from lmd.findings.quantity import Measured, quantity
-from lmd.linalg.chance.gaussian import gaussian_edge
+from lmd.linalg.chance.gaussian import bulk_edge
 from lmd.linalg.scaled_norm import scaled_norm
 
 __all__ = ["Noise", "noise"]
@@ -42,9 +42,7 @@ def noise(factors: Factors) -> Noise | NotApplicable:
     if base is None:
         return NotApplicable(layer=factors.layer, analysis="noise", reason=no_baseline(factors))
     S, error = spectrum_of(factors)
-    edge = (
-        base[0].item() if factors.inner else gaussian_edge(factors.shape, factors.frobenius_norm, groups=factors.groups)
-    )
+    edge = base[0].item() if factors.inner else bulk_edge(factors.shape, factors.frobenius_norm, groups=factors.groups)
 
     def beyond(values: Tensor) -> int:
         return int((values > edge).sum())

@@ -125,7 +125,7 @@ class NullModels(Finding):
     outlier_spikes: Measured = quantity(
         "#{σ₀.₀₁ < σ ≤ σ₁(shuffled)}",
         unit="directions",
-        meaning="Singular values beyond a Gaussian layer that the sizes of the weights alone explain: a few huge ones",
+        meaning="Singular values beyond a Gaussian layer that the weights have in any order: huge ones, or a mean",
         source="Horn 1965; Baik, Ben Arous & Péché 2005",
     )
     parallel_rank: Measured = quantity(

@@ -14,7 +14,7 @@ from lmd.findings.measure import baseline_spectrum, counted
 from lmd.findings.quantity import Measured, array, quantity
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.layers.thin_product import ThinProduct
-from lmd.linalg.chance.gaussian import gaussian_edge, gaussian_spectrum
+from lmd.linalg.chance.gaussian import bulk_edge, gaussian_spectrum
 from lmd.linalg.chance.uneven_noise import uneven_noise_edge
 from lmd.sources.rounding import rounding_of
 
@@ -64,7 +64,7 @@ def rounding_floor(factors: Factors, layer: LayerMatrix) -> RoundingFloor:
     norm = factors.frobenius_norm
     return RoundingFloor(
         layer=factors.layer,
-        floor_spectral_norm=Measured(floor, gaussian_edge(layer.shape, size), None, "estimate"),
+        floor_spectral_norm=Measured(floor, bulk_edge(layer.shape, size), None, "estimate"),
         floor_ratio=Measured(
             size / norm if norm > 0 else None,
             None,

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, InapplicableError, analysis
+from lmd.findings.measure import refuse_without_directions
 from lmd.findings.quantity import Measured, quantity
 from lmd.linalg.scaled_norm import scaled_norm
 
@@ -65,10 +66,7 @@ def coupling(factors: Factors, before: Upstream) -> Coupling:
     V, T = factors.Vh.T, factors.S
     if len(U) != n:
         raise InapplicableError(f"the layer before has {len(U)} outputs, this one {n} inputs")
-    if min(U.shape[1], V.shape[1]) == 0:
-        raise InapplicableError("no singular vectors were kept")
-    if S[0] == 0 or T[0] == 0:
-        raise InapplicableError("undefined for the zero matrix, whose directions are any")
+    refuse_without_directions(before.factors, factors)
     said = f"{before.factors.layer} is taken to come before: {before.assumption}"
     cosines = V.T @ U
     k = min(_DIRECTIONS, *cosines.shape)

@@ -6,7 +6,8 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from lmd.factors.factors import Factors
-from lmd.findings.analysis import Finding, InapplicableError, analysis
+from lmd.findings.analysis import Finding, analysis
+from lmd.findings.measure import refuse_without_directions
 from lmd.findings.quantity import Measured, array, quantity
 from lmd.linalg.maps.localised import (
     inverse_participation,
@@ -62,10 +63,7 @@ class Localisation(Finding):
 @analysis
 def localisation(factors: Factors) -> Localisation:
     """How many units carry each singular direction that was kept, against random directions of the same length."""
-    if factors.rank == 0:
-        raise InapplicableError("no singular vectors were kept")
-    if factors.S[0] == 0:
-        raise InapplicableError("undefined for the zero matrix, whose directions are any")
+    refuse_without_directions(factors)
     units_out, entries_out = leading_units(factors.U, _UNITS)
     units_in, entries_in = leading_units(factors.Vh.T, _UNITS)
     return Localisation(

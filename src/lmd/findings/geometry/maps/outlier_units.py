@@ -85,7 +85,7 @@ def _norms(layer: LayerMatrix) -> tuple[Tensor, Tensor]:
     along, across = [], torch.zeros(layer.shape[1 - axis], dtype=torch.float64)
     for panel in layer.panels():
         # the order of a sum, and so its last digit, must not depend on how a file lays its rows out
-        wide = panel.double().contiguous()
+        wide = panel.contiguous().double()
         along.append(torch.linalg.vector_norm(wide, dim=1 - axis))
         across = torch.hypot(across, torch.linalg.vector_norm(wide, dim=axis))
     whole = torch.cat(along)
@@ -113,9 +113,4 @@ def _largest(norms: Tensor, freedom: int, *, product: bool) -> Measured:
         return Measured(value, None, error, reason=_PRODUCT)
     middling = chi_square_quantile(0.5, freedom)
     random = chi_square_quantile(1 - 0.5 / norms.numel(), freedom) if norms.numel() > 1 else middling
-    return Measured(
-        value,
-        sqrt(random / middling) if middling > 0 else None,
-        error,
-        reason="" if middling > 0 else "the middle of a chi-square law of so few entries is 0 in this precision",
-    )
+    return Measured(value, sqrt(random / middling), error)

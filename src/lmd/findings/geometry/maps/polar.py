@@ -10,7 +10,7 @@ from lmd.factors.factors import Factors
 from lmd.findings.analysis import Finding, analysis
 from lmd.findings.measure import baseline_spectrum, counted, measured, spectrum_of
 from lmd.findings.quantity import Measured, quantity
-from lmd.linalg.maps.isometry import isometry_constant, isometry_distance, log_volume, numerical_range
+from lmd.linalg.maps.isometry import isometry_constant, isometry_distance, log_volume, numerical_rank
 
 __all__ = ["Polar", "PolarFactors", "polar", "polar_factors"]
 
@@ -98,7 +98,7 @@ def polar(factors: Factors) -> Polar:
     S, error = spectrum_of(factors)
     base = baseline_spectrum(factors)
     floor = error[-1].item() if error.numel() else 0.0
-    rank = partial(numerical_range, side=max(factors.shape), floor=floor)
+    rank = partial(numerical_rank, side=max(factors.shape), floor=floor)
     out, inn = factors.shape
     return Polar(
         layer=factors.layer,

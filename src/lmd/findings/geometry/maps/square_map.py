@@ -28,6 +28,9 @@ _LARGEST, _LARGEST_STATES = 1024, 8192
 _OTHER_SPACE = frozenset({"query", "key", "value", "gate", "attention_output", "embedding"})
 """Kinds that read one space and write another, though both may be of one size."""
 _DIAGONAL = "a diagonal map has no random-matrix baseline"
+_STORED = 2.0**-24
+_ANY_ANGLE = 90.0
+"""Degrees: an error of that size leaves the angle open."""
 _ZERO = "undefined for the zero matrix"
 
 
@@ -101,11 +104,11 @@ def square_map(layer: LayerMatrix, factors: Factors) -> SquareMap:
     n = layer.shape[0]
     return SquareMap(
         layer=layer.name,
-        spectral_radius=_radius(found, known.norm / sqrt(n)),
+        spectral_radius=_radius(found, known.norm, n),
         henrici_departure=_departure(found, known.norm, layer),
         copying_score=_copying(found),
         **_shares(known, n),
-        orientation=_orientation(found),
+        orientation=_orientation(found, known.norm),
         rotation_angle=_median(angles, turned),
         eigenvalues=torch.view_as_real(found.values).contiguous(),
         rotation_angles=angles.rad2deg(),
@@ -158,30 +161,30 @@ def _invariants(layer: LayerMatrix) -> Invariants:
     return invariants(layer.transition() if isinstance(layer, RecurrentMatrix) else layer.load().double())
 
 
-def _angles(layer: LayerMatrix, factors: Factors) -> tuple[Tensor, float]:
-    """Angles in radians, and how far rounding may turn the rotation."""
+def _angles(layer: LayerMatrix, factors: Factors) -> tuple[Tensor, float | None]:
+    """Angles in radians, and how far rounding may turn the rotation; None where no bound is known."""
     if isinstance(layer, ThinProduct) and layer.full_rank < layer.shape[0]:
         L, R = layer.thin()
         kept = factors.rank == layer.full_rank
-        U, S, Vh = (factors.U, factors.S, factors.Vh) if kept else _triples(L, R)
-        rounding = product_error(layer.shape, (L.norm() * R.norm()).item())
-        return partial_angles(U, Vh), _turned(S, rounding)
+        U, Vh = (factors.U, factors.Vh) if kept else _sides(L, R)
+        # the angles of a partial isometry are those of a map that is not normal
+        return partial_angles(U, Vh), None
     W = layer.transition() if isinstance(layer, RecurrentMatrix) else layer.load().double()
     whole = factors.rank == len(W) and factors.shape == tuple(W.shape)
     U, S, Vh = (factors.U, factors.S, factors.Vh) if whole else thin_svd(W.contiguous())
     return rotation_angles(U @ Vh), _turned(S, sqrt(len(W)) * _EPS * S[0].item())
 
 
-def _triples(L: Tensor, R: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _sides(L: Tensor, R: Tensor) -> tuple[Tensor, Tensor]:
     found = product_svd(L, R)
-    return found.U, found.S, found.Vh
+    return found.U, found.Vh
 
 
 def _turned(S: Tensor, noise: float) -> float:
     """How far noise moves the polar factor, in the spectral norm, to first order.
 
     References:
-        Li 1995: at most 2 / (s_n + s_(n-1)) times the noise.
+        Mathias 1993: of a real square matrix of full rank at most 2 / (s_n + s_(n-1)) times the noise.
     """
     lowest = S[-2:].sum().item()
     return 2 * noise / lowest if lowest > 2 * noise else 2.0
@@ -204,7 +207,7 @@ def _of_diagonal(layer: LayerMatrix) -> SquareMap:
         henrici_departure=Measured(0.0, error=0.0, reason=_DIAGONAL),
         copying_score=_without_baseline(_copying(found)),
         **{key: _without_baseline(value) for key, value in _shares(known, layer.shape[0]).items()},
-        orientation=_without_baseline(_orientation(found)),
+        orientation=_without_baseline(_orientation(found, norm)),
         rotation_angle=_without_baseline(_median(angles, _EPS)),
         eigenvalues=torch.view_as_real(values).contiguous(),
         rotation_angles=angles.rad2deg(),
@@ -225,11 +228,12 @@ def _shares(known: Invariants, n: int) -> dict[str, Measured]:
     }
 
 
-def _radius(found: Eigenvalues, baseline: float) -> Measured:
+def _radius(found: Eigenvalues, norm: float, n: int) -> Measured:
     sizes = found.values.abs()
     # another eigenvalue may be the largest within its own error
     error = max((sizes + found.errors).max().item() - sizes[0].item(), found.errors[0].item())
-    return Measured(sizes[0].item(), baseline, error)
+    # between 0 and the norm it lies in any case
+    return Measured(sizes[0].item(), norm / sqrt(n), min(error, max(norm, sizes[0].item())))
 
 
 def _departure(found: Eigenvalues, norm: float, layer: LayerMatrix) -> Measured:
@@ -265,16 +269,21 @@ def _copying(found: Eigenvalues) -> Measured:
     return Measured(found.values.real.sum().item() / total, 0.0, min(2.0, error))
 
 
-def _orientation(found: Eigenvalues) -> Measured:
-    if bool((found.values.abs() <= found.errors).any()):
-        return Measured(None, 0.0, reason="an eigenvalue is 0 within its error: it flattens")
+def _orientation(found: Eigenvalues, norm: float) -> Measured:
+    # weights are stored in float32 at best, with a few exceptions, and their rounding has a sign of its own
+    if bool((found.values.abs() <= found.errors.clamp_min(_STORED * norm)).any()):
+        return Measured(None, 0.0, reason="an eigenvalue is 0 within its error or rounding to float32: it flattens")
     negative = int(((found.values.imag == 0) & (found.values.real < 0)).sum())
     return Measured(-1 if negative % 2 else 1, 0.0, 0.0)
 
 
-def _median(angles: Tensor, turned: float) -> Measured:
+def _median(angles: Tensor, turned: float | None) -> Measured:
     middle = angles.quantile(0.5)
+    if turned is None:
+        return Measured(degrees(middle.item()), 90.0, None, "estimate")
     sine = middle.sin().abs().item()
     # next to 0 and pi a cosine tells its angle to half of the digits only
-    error = min(turned / sine, sqrt(2 * turned)) if sine > 0 else sqrt(2 * turned)
-    return Measured(degrees(middle.item()), 90.0, min(180.0, degrees(error)))
+    error = degrees(min(turned / sine, sqrt(2 * turned)) if sine > 0 else sqrt(2 * turned))
+    if error >= _ANY_ANGLE:
+        return Measured(None, 90.0, reason="undefined within rounding: what the map flattens it may turn by any angle")
+    return Measured(degrees(middle.item()), 90.0, error)

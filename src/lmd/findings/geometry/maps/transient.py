@@ -37,12 +37,12 @@ class Transient(Finding):
     numerical_abscissa: Measured = quantity(
         "λ_max((W+Wᵀ)/2)",
         unit="output/input",
-        meaning="Largest share of a state that one pass can add along the state itself; of a rate the growth at once",
+        meaning="Largest part along a unit state of what one pass makes of it; of a rate the growth at once",
         source="Trefethen & Embree 2005, 17",
     )
     kreiss_constant: Measured = quantity(
         "sup_{|z|>1}(|z|−1)‖(zI−W)⁻¹‖",
-        unit="output/input",
+        unit="1",
         meaning="Some power of the map stretches a state by at least this; 1 for a normal map that does not grow",
         source="Kreiss 1962; Trefethen & Embree 2005, 18",
     )
