@@ -64,7 +64,7 @@ def _ignores(entry: Entry) -> str:
 def _against_chance(entry: Entry) -> str:
     words = words_of(entry)
     spikes, beyond = value_of(entry, "shuffled_spikes"), value_of(entry, "gaussian_spikes")
-    least = min((p for key in TESTS if (p := value_of(entry, key)) is not None), default=None)
+    least = min((p for key in TESTS if (p := value_of(entry, key)) is not None), default=1.0)
     if "random" in words:
         return f"is not told from a random matrix (smallest p {_probability(least)})"
     if "outlier-driven" in words:
@@ -75,9 +75,7 @@ def _against_chance(entry: Entry) -> str:
         return f"owes {alone} of its {beyond} directions beyond chance to no order of its weights, as to a mean"
     if "trained" in words:
         return f"has {spikes} direction{'s' if spikes != 1 else ''} that its weights in another order would not have"
-    return (
-        "" if least is None or least >= CHANCE else f"differs from a random matrix (smallest p {_probability(least)})"
-    )
+    return "" if least >= CHANCE else f"differs from a random matrix (smallest p {_probability(least)})"
 
 
 def _since_the_start(entry: Entry) -> str:
