@@ -72,7 +72,7 @@ def _against_chance(entry: Entry) -> str:
         return f"owes {alone} of its {beyond} directions beyond chance to a few huge weights"
     if orderless(entry):
         alone = value_of(entry, "outlier_spikes")
-        return f"owes {alone} of its {beyond} directions beyond chance to no order of its weights, as to a mean"
+        return f"owes {alone} of its {beyond} directions beyond chance to its weights in any order, as to their mean"
     if "trained" in words:
         return f"has {spikes} direction{'s' if spikes != 1 else ''} that its weights in another order would not have"
     return "" if least >= CHANCE else f"differs from a random matrix (smallest p {_probability(least)})"
