@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import log, sqrt
 from typing import Any
 
-from lmd.linalg.chance.initial_noise import farthest_noise
+from lmd.linalg.chance.noise_limits import farthest_noise
 
 __all__ = ["CHANCE", "RULES", "TESTS", "Rule", "can_be_said", "orderless", "value_of", "words_of"]
 

@@ -1,19 +1,16 @@
 """Whether what is left of a spectrum beyond its spikes is noise of a known size."""
 
 from dataclasses import dataclass
-from math import erfc, log, sqrt
+from math import erfc, sqrt
 
 from jaxtyping import Float64
 from torch import Tensor
 
 from lmd.linalg.chance.gaussian import gaussian_spectrum
+from lmd.linalg.chance.noise_limits import farthest_noise
 from lmd.linalg.chance.spectra import kolmogorov_distance
 
-__all__ = ["Beyond", "beyond_spikes", "farthest_noise", "noise_distance", "size_p"]
-
-_TYPICAL, _FAR = 0.55, 1.5
-"""Kolmogorov distance of noise to its own law, in ``log(rank)/rank``: the mean and well beyond the largest of 200 draws
-of five shapes from 128 x 20 to 1536 x 384 (0.47 to 0.62, and 1.0)."""
+__all__ = ["Beyond", "beyond_spikes", "size_p"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +61,3 @@ def size_p(energy: float, count: int, excess: float) -> float:
     1.0
     """
     return erfc(abs(energy - count) / sqrt((2 + excess) * count) / sqrt(2))
-
-
-def farthest_noise(rank: int) -> float:
-    """Kolmogorov distance to the Marchenko-Pastur law that the spectrum of noise stays under; measured, not proved."""
-    return _FAR * log(max(rank, 2)) / max(rank, 2)
-
-
-def noise_distance(rank: int) -> float:
-    """Mean Kolmogorov distance of the spectrum of noise to the Marchenko-Pastur law; measured, not proved."""
-    return _TYPICAL * log(max(rank, 2)) / max(rank, 2)

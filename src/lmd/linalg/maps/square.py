@@ -60,7 +60,7 @@ def rotation_angles(Q: Float64[Tensor, "n n"]) -> Float64[Tensor, " n"]:
     References:
         Murnaghan & Wintner 1931.
 
-    >>> rotation_angles(torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)).div(pi).tolist()
+    >>> rotation_angles(torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)).div(torch.pi).tolist()
     [0.5, 0.5]
     """
     with fitting_threads((len(Q), len(Q))):

@@ -31,7 +31,7 @@ def against_log_normal(tail: Float64[Tensor, " n"], start: float) -> float:
         del Castillo & Puig 1999; Malevergne, Pisarenko & Sornette 2011; Self & Liang 1987.
 
     >>> import torch
-    >>> level = (torch.arange(200, dtype=torch.float64) + 0.5) / 200
+    >>> level = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
     >>> against_log_normal((1 - level) ** -0.5, 1.0) > 0.1, against_log_normal(1 + level, 1.0) < 1e-6
     (True, True)
     """
@@ -57,7 +57,7 @@ def against_exponential(tail: Float64[Tensor, " n"], start: float) -> tuple[floa
         Vuong 1989; Clauset, Shalizi & Newman 2009, 5.
 
     >>> import torch
-    >>> level = (torch.arange(200, dtype=torch.float64) + 0.5) / 200
+    >>> level = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
     >>> against_exponential((1 - level) ** -0.7, 1.0)[0] > 2 > -2 > against_exponential(3 - (1 - level).log(), 3.0)[0]
     True
     """

@@ -12,7 +12,8 @@ from lmd.findings.quantity import Measured, quantity
 from lmd.layers.initialised.law import InitialLaw
 from lmd.layers.layer_matrix import LayerMatrix
 from lmd.linalg.chance.gaussian import entry_scale, gaussian_spectrum
-from lmd.linalg.chance.initial_noise import beyond_spikes, noise_distance, size_p
+from lmd.linalg.chance.initial_noise import beyond_spikes, size_p
+from lmd.linalg.chance.noise_limits import noise_distance
 from lmd.linalg.chance.spectra import kolmogorov_distance
 from lmd.linalg.chance.tracy_widom import largest_value_p, tracy_widom_edge
 
