@@ -53,10 +53,12 @@ def format_of(path: Path) -> Format:
     Raises:
         UnreadableModelError: none does.
     """
-    for module in _OWN:
-        import_module(f"lmd.sources.{module}")
+    # whatever was imported first: a zip archive of another format would pass for a torch checkpoint
+    later = [f"lmd.sources.{module}" for module in _OWN]
+    while later:
+        import_module(later.pop(0))
         for known in _formats.values():
-            if known.accepts(path):
+            if known.read.__module__ not in later and known.accepts(path):
                 return known
     for plugin in entry_points(group="lmd.sources"):
         plugin.load()
